@@ -1,0 +1,143 @@
+//! The API's door to the store: states as fresh as asked, writes, and what their failures mean
+//! to a client.
+
+use std::time::Instant;
+
+use rand::Rng as _;
+use skiff_api::{Kind, Object, Reason, Status};
+use skiff_engine::{Outcome, Stamper, State, Write, admit};
+
+use super::Api;
+use super::options::Freshness;
+use super::reply::{Refused, refuse, retry_after};
+use super::request::now;
+use crate::store::{ProposeError, ReadError};
+
+/// Seconds after which an overloaded or leaderless server may be asked again.
+const RETRY_SECONDS: u32 = 1;
+
+impl Api {
+    /// The latest state: all that was acknowledged is in it.
+    ///
+    /// # Errors
+    /// 503 while there is no leader.
+    pub(super) async fn read(&self) -> Result<State, Refused> {
+        self.store.read().await.map_err(|err| unreadable(&err))
+    }
+
+    /// A state as fresh as asked.
+    ///
+    /// # Errors
+    /// 503 while there is no leader, 504 for a revision that is yet to come, 410 for one that is
+    /// gone.
+    pub(super) async fn state(&self, freshness: Freshness) -> Result<State, Refused> {
+        match freshness {
+            Freshness::Latest => self.read().await,
+            Freshness::Any => Ok(self.store.state()),
+            Freshness::NotOlderThan(revision) => {
+                let state = self.store.state();
+                if state.revision() >= revision {
+                    return Ok(state);
+                }
+                let state = self.read().await?;
+                not_from_the_future(&state, revision)?;
+                Ok(state)
+            }
+            Freshness::Exact(revision) => {
+                let latest = self.read().await?;
+                not_from_the_future(&latest, revision)?;
+                self.pages
+                    .at(revision, &latest, Instant::now())
+                    .ok_or_else(|| {
+                        let message = "The resourceVersion for the provided list is too old.";
+                        refuse(Reason::Expired, message)
+                    })
+            }
+        }
+    }
+
+    /// The state that reads of a kind see: heartbeats are read as Leases but stored nowhere.
+    pub(super) fn with_heartbeats(&self, kind: Kind, state: &State) -> State {
+        if kind != Kind::Lease {
+            return state.clone();
+        }
+        let stored = state.list(kind, None).cloned();
+        State::restore(state.revision(), stored.chain(self.nodes.leases()))
+    }
+
+    /// Proposes one write; `None` if its guard failed.
+    ///
+    /// # Errors
+    /// 503, 429, 413, 507 and 504 as the store says.
+    pub(super) async fn write(&self, write: Write) -> Result<Option<Object>, Refused> {
+        let outcomes = self.propose(vec![write]).await?;
+        match outcomes.into_iter().next() {
+            Some(Outcome::Done(object)) => Ok(Some(object)),
+            Some(Outcome::Conflict { .. }) => Ok(None),
+            None => Err(refuse(
+                Reason::InternalError,
+                "the store gave no outcome for the write",
+            )),
+        }
+    }
+
+    /// Proposes writes.
+    ///
+    /// # Errors
+    /// 503, 429, 413, 507 and 504 as the store says.
+    pub(super) async fn propose(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, Refused> {
+        self.store
+            .propose(writes)
+            .await
+            .map_err(|err| unwritable(&err))
+    }
+}
+
+/// Time and chance for one admission.
+pub(super) fn stamp() -> admit::Stamp {
+    admit::Stamp::draw(&mut Stamper::new(now(), rand::rng().random()))
+}
+
+fn not_from_the_future(state: &State, asked: skiff_api::Revision) -> Result<(), Refused> {
+    if state.revision() >= asked {
+        return Ok(());
+    }
+    let message = format!(
+        "Too large resource version: {asked}, current: {}",
+        state.revision()
+    );
+    let mut status = retry_after(Status::failure(Reason::Timeout, message), RETRY_SECONDS);
+    if let Some(details) = &mut status.details {
+        details.causes.push(skiff_api::Cause {
+            reason: "ResourceVersionTooLarge".into(),
+            message: "Too large resource version".into(),
+            field: String::new(),
+        });
+    }
+    Err(status)
+}
+
+fn unreadable(err: &ReadError) -> Refused {
+    retry_after(
+        Status::failure(Reason::ServiceUnavailable, err.to_string()),
+        RETRY_SECONDS,
+    )
+}
+
+fn unwritable(err: &ProposeError) -> Refused {
+    let message = err.to_string();
+    match err {
+        ProposeError::NotLeader { .. } | ProposeError::Stopped => retry_after(
+            Status::failure(Reason::ServiceUnavailable, message),
+            RETRY_SECONDS,
+        ),
+        ProposeError::Overloaded => retry_after(
+            Status::failure(Reason::TooManyRequests, message),
+            RETRY_SECONDS,
+        ),
+        ProposeError::TooLarge { .. } => refuse(Reason::RequestEntityTooLarge, message),
+        ProposeError::DiskFull => refuse(Reason::InsufficientStorage, message),
+        // The write may or may not have happened: the client has to look.
+        ProposeError::LeadershipLost => refuse(Reason::Timeout, message),
+    }
+}

@@ -1,0 +1,29 @@
+//! The server: replicated store, HTTPS API, leader loops, identity.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`server`] | builds all parts, connects them, takes them down in order |
+//! | [`store`], [`raft`], [`log`], [`checkpoint`], [`disk`] | the one door for writes, and what makes them durable |
+//! | [`watch`] | the one door for facts |
+//! | [`http`], [`listener`] | the Kubernetes API on one TLS port |
+//! | [`loops`] | the leader's controllers and scheduler |
+//! | [`nodes`] | the agents' reverse connections and heartbeats |
+//! | [`auth`], [`pki`], [`token`], [`join`] | who may do what, certificates, joining |
+//! | [`bootstrap`] | what a new cluster starts with |
+
+pub mod auth;
+pub mod bootstrap;
+pub mod checkpoint;
+pub mod disk;
+pub mod http;
+pub mod join;
+pub mod listener;
+pub mod log;
+pub mod loops;
+pub mod nodes;
+pub mod pki;
+pub mod raft;
+pub mod server;
+pub mod store;
+pub mod token;
+pub mod watch;

@@ -1,0 +1,163 @@
+//! The leader's loops: a wake-up → a snapshot → a pure plan of the engine → guarded writes
+//! (steps 9 and 10 of the walk).
+//!
+//! A wake-up carries no data; a key that changes while its plan runs is planned again; every key
+//! is planned again on a slow resync. A stale leader is harmless, since each write is guarded by
+//! the revision that its plan saw. No loop remembers anything across passes but which keys to
+//! look at.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skiff_api::{Key, Millis};
+use skiff_engine::plan::{Controller, controllers};
+use skiff_engine::{Outcome, Stamper, Write};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::nodes::Nodes;
+use crate::store::{ProposeError, Store};
+use crate::watch::{Interest, WatchHub};
+
+mod health;
+mod queue;
+mod scheduling;
+
+use queue::Queue;
+
+/// Every key is looked at again after this time: the bound on the harm of a lost wake-up.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Keys planned on one snapshot, whose writes go into one command.
+const BATCH: usize = 256;
+/// After a refused or failed write: long enough for whoever won the race to be seen.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Runs the loops whenever this server leads, until `stop`.
+pub async fn run(store: Store, hub: WatchHub, nodes: Nodes, stop: CancellationToken) {
+    let mut leadership = store.leadership();
+    loop {
+        let leads = async { leadership.wait_for(|leads| *leads).await.is_ok() };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            leads = leads => if !leads { return },
+        }
+        tracing::info!("leading: the loops start");
+        let term = stop.child_token();
+        let mut loops = start(&store, &hub, &nodes, &term);
+        let deposed = async { leadership.wait_for(|leads| !*leads).await.is_ok() };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            _ = deposed => tracing::info!("no longer leading: the loops stop"),
+            Some(ended) = loops.join_next() => {
+                tracing::error!(?ended, "a loop ended by itself; starting all of them again");
+            }
+        }
+        term.cancel();
+        while loops.join_next().await.is_some() {}
+    }
+}
+
+fn start(store: &Store, hub: &WatchHub, nodes: &Nodes, stop: &CancellationToken) -> JoinSet<()> {
+    let mut loops = JoinSet::new();
+    let mut queues = Vec::new();
+    for controller in controllers() {
+        let queue = Arc::new(Queue::default());
+        queues.push((controller, queue.clone()));
+        let runner = Runner {
+            store: store.clone(),
+            controller,
+            queue,
+        };
+        let stop = stop.clone();
+        loops.spawn(async move { stop.run_until_cancelled(runner.run()).await.unwrap_or(()) });
+    }
+    let parts: [std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 3] = [
+        Box::pin(wake(store.clone(), hub.clone(), queues)),
+        Box::pin(scheduling::run(store.clone(), hub.clone())),
+        Box::pin(health::run(store.clone(), nodes.clone())),
+    ];
+    for part in parts {
+        let stop = stop.clone();
+        loops.spawn(async move { stop.run_until_cancelled(part).await.unwrap_or(()) });
+    }
+    loops
+}
+
+/// Turns changes into wake-ups: one reader of the watch for all loops.
+async fn wake(store: Store, hub: WatchHub, queues: Vec<(Controller, Arc<Queue>)>) {
+    loop {
+        let state = store.state();
+        for (controller, queue) in &queues {
+            queue.add((controller.resync)(&state));
+        }
+        let Ok(mut watch) = hub.watch(Interest::All, state.revision()) else {
+            continue;
+        };
+        let resync = tokio::time::sleep(RESYNC);
+        tokio::pin!(resync);
+        loop {
+            let change = tokio::select! {
+                change = watch.next() => change,
+                () = &mut resync => None,
+            };
+            let Some(change) = change else { break };
+            let state = store.state();
+            for (controller, queue) in &queues {
+                queue.add((controller.wakes)(&state, &change));
+            }
+        }
+    }
+}
+
+/// Runs one controller over its queue of keys.
+struct Runner {
+    store: Store,
+    controller: Controller,
+    queue: Arc<Queue>,
+}
+
+impl Runner {
+    async fn run(self) {
+        loop {
+            let keys = self.queue.take(BATCH).await;
+            self.pass(keys).await;
+        }
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(controller = self.controller.name))]
+    async fn pass(&self, keys: Vec<Key>) {
+        let state = self.store.state();
+        let now = Millis::from(jiff::Timestamp::now());
+        let mut stamper = Stamper::new(now, rand::random());
+        let mut writes = Vec::new();
+        let mut planned = Vec::new();
+        for key in keys {
+            let plan = (self.controller.plan)(&state, &key, &mut stamper);
+            if let Some(at) = plan.again_at {
+                self.queue.add_in(key.clone(), at.since(now));
+            }
+            planned.extend(std::iter::repeat_n(key, plan.writes.len()));
+            writes.extend(plan.writes);
+        }
+        if writes.is_empty() {
+            return;
+        }
+        let outcomes = propose(&self.store, writes).await.unwrap_or_default();
+        for (index, key) in planned.into_iter().enumerate() {
+            if !matches!(outcomes.get(index), Some(Outcome::Done(_))) {
+                self.queue.add_in(key, RETRY);
+            }
+        }
+    }
+}
+
+/// Proposes a loop's writes; a failure is logged here, and the next pass is the retry.
+async fn propose(store: &Store, writes: Vec<Write>) -> Result<Vec<Outcome>, ProposeError> {
+    let outcomes = store.propose(writes).await;
+    if let Err(err) = &outcomes {
+        tracing::warn!(error = %err, "a loop's writes were not taken; will plan again");
+    }
+    outcomes
+}

@@ -1,0 +1,367 @@
+//! raft-rs without threads, clocks or disks: calls go in, a [`Turn`] of work comes out. The driver
+//! runs one in real time, the simulator many in virtual time.
+
+use std::collections::VecDeque;
+
+use protobuf::Message as _;
+use raft::eraftpb::{
+    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
+};
+use raft::{Config, RawNode, ReadOnlyOption, ReadState, StateRole};
+
+use super::inbox::Proposal;
+use super::{
+    COMMITTED_BYTES_MAX, ELECTION_TICKS, HEARTBEAT_TICKS, MESSAGE_BYTES_MAX,
+    MESSAGES_IN_FLIGHT_MAX, RaftStatus, UNCOMMITTED_BYTES_MAX, logger, packing,
+};
+use crate::log::{Batch, LogView};
+use crate::store::ProposeError;
+
+/// Commands are merged into entries of about this size: large enough to share the cost of an
+/// entry, small enough to keep messages to peers short.
+const ENTRY_BYTES: usize = 256 << 10;
+
+/// What is to be made durable, and what may be sent only then.
+#[derive(Debug, Default)]
+pub(crate) struct Write {
+    /// To be given to [`Node::durable`] when done.
+    pub(super) number: u64,
+    pub(super) batch: Batch,
+    pub(super) messages: Vec<Message>,
+}
+
+/// A committed entry.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(super) index: u64,
+    pub(super) term: u64,
+    pub(super) data: bytes::Bytes,
+    /// The decoded commands and whom to answer, if they were proposed here.
+    pub(super) own: Option<Vec<Proposal>>,
+    /// The members from here on, if the entry changed them.
+    pub(super) members: Option<ConfState>,
+}
+
+/// The work that raft has for us.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(super) write: Option<Write>,
+    pub(super) messages: Vec<Message>,
+    pub(super) committed: Vec<Committed>,
+    pub(super) reads: Vec<ReadState>,
+}
+
+/// Proposals that stand at an index of our log.
+#[derive(Debug)]
+struct Pending {
+    index: u64,
+    term: u64,
+    proposals: Vec<Proposal>,
+}
+
+/// One member's raft.
+pub(crate) struct Node {
+    raw: RawNode<LogView>,
+    view: LogView,
+    pending: VecDeque<Pending>,
+    /// Writes that are not durable yet: number and bytes.
+    writes: VecDeque<(u64, u64)>,
+    /// Bytes proposed since the last turn.
+    proposed_bytes: u64,
+    /// A change of the hard state that may wait for the next write.
+    hard_state: Option<HardState>,
+    /// Whether we led when we last looked, and in which term.
+    led: Option<u64>,
+}
+
+impl Node {
+    /// A member that has applied everything up to `applied`.
+    pub(crate) fn new(member: u64, view: LogView, applied: u64) -> raft::Result<Self> {
+        let config = Config {
+            id: member,
+            election_tick: ELECTION_TICKS,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            applied,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            read_only_option: ReadOnlyOption::Safe,
+            max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+            ..Config::default()
+        };
+        let mut raw = RawNode::new(&config, view.clone(), &logger::logger())?;
+        let voters = raw.raft.prs().conf().to_conf_state().voters;
+        if voters == [member] {
+            // Nobody else could win: there is no election time-out to wait for.
+            raw.campaign()?;
+        }
+        Ok(Self {
+            raw,
+            view,
+            pending: VecDeque::new(),
+            writes: VecDeque::new(),
+            proposed_bytes: 0,
+            hard_state: None,
+            led: None,
+        })
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.raw.tick();
+    }
+
+    /// Takes a message from a peer.
+    pub(super) fn step(&mut self, message: Message) {
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            // No member of this version sends one: its log reaches back to all that others need.
+            tracing::error!(
+                from = message.from,
+                "a snapshot was refused: it cannot be stored yet"
+            );
+            return;
+        }
+        if let Err(err) = self.raw.step(message) {
+            tracing::debug!(%err, "a peer's message was not taken");
+        }
+    }
+
+    pub(super) fn read_index(&mut self, context: Vec<u8>) {
+        self.raw.read_index(context);
+    }
+
+    /// Notes how far entries were applied.
+    pub(super) fn applied(&mut self, index: u64) {
+        if index > self.raw.raft.raft_log.applied {
+            self.raw.advance_apply_to(index);
+            self.view.applied(index);
+        }
+    }
+
+    /// Notes that a write and those before it are durable.
+    pub(super) fn durable(&mut self, number: u64) {
+        while self
+            .writes
+            .front()
+            .is_some_and(|(first, _)| *first <= number)
+        {
+            self.writes.pop_front();
+        }
+        self.raw.on_persist_ready(number);
+    }
+
+    /// How many writes are under way.
+    pub(super) fn writes_under_way(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// How many bytes of entries are on their way to the disk.
+    pub(super) fn unwritten_bytes(&self) -> u64 {
+        self.proposed_bytes + self.writes.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
+
+    /// Whether proposals wait for their commit.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The term in which this member leads, if it does.
+    pub(super) fn leads(&self) -> Option<u64> {
+        (self.raw.raft.state == StateRole::Leader).then_some(self.raw.raft.term)
+    }
+
+    /// Appends commands, several in one entry. Those that raft refuses are answered.
+    pub(super) fn propose(&mut self, proposals: Vec<Proposal>) {
+        let mut bytes = 0;
+        let mut group = Vec::new();
+        for proposal in proposals {
+            let len = packing::PACK_OVERHEAD + proposal.bytes.len();
+            if bytes > 0 && bytes + len > ENTRY_BYTES {
+                self.propose_entry(std::mem::take(&mut group));
+                bytes = 0;
+            }
+            bytes += len;
+            group.push(proposal);
+        }
+        if !group.is_empty() {
+            self.propose_entry(group);
+        }
+    }
+
+    fn propose_entry(&mut self, mut proposals: Vec<Proposal>) {
+        let refusal = self.refusal();
+        let data = packing::pack(&proposals);
+        let len = data.len() as u64;
+        if let Err(err) = self.raw.propose(Vec::new(), data) {
+            tracing::debug!(%err, "a proposal was dropped");
+            proposals
+                .into_iter()
+                .for_each(|one| one.fail(refusal.clone()));
+            return;
+        }
+        for proposal in &mut proposals {
+            // The encoding is in the entry; only the command itself is needed from here on.
+            proposal.bytes = Vec::new();
+        }
+        self.proposed_bytes += len;
+        let raft = &self.raw.raft;
+        let (index, term) = (raft.raft_log.last_index(), raft.term);
+        self.pending.push_back(Pending {
+            index,
+            term,
+            proposals,
+        });
+    }
+
+    /// Why raft would drop a proposal now.
+    pub(super) fn refusal(&self) -> ProposeError {
+        let raft = &self.raw.raft;
+        if raft.state == StateRole::Leader && raft.lead_transferee.is_none() {
+            return ProposeError::Overloaded;
+        }
+        let leader = Some(raft.leader_id).filter(|leader| *leader != 0 && *leader != raft.id);
+        ProposeError::NotLeader { leader }
+    }
+
+    pub(super) fn fill_status(&self, status: &mut RaftStatus) {
+        let raft = &self.raw.raft;
+        status.member = raft.id;
+        status.term = raft.term;
+        status.leader = Some(raft.leader_id).filter(|leader| *leader != 0);
+        status.commit = raft.raft_log.committed;
+        status.last_index = raft.raft_log.last_index();
+        if status.voters.is_empty() {
+            self.fill_members(status);
+        }
+    }
+
+    pub(super) fn fill_members(&self, status: &mut RaftStatus) {
+        let members = self.raw.raft.prs().conf().to_conf_state();
+        (status.voters, status.learners) = (members.voters, members.learners);
+    }
+
+    /// Takes the work that raft has, if it has any. Its write must go to the disk in order and its
+    /// entries to the applier in order; messages may go at once.
+    pub(super) fn turn(&mut self) -> Option<Turn> {
+        if !self.raw.has_ready() {
+            return None;
+        }
+        let mut ready = self.raw.ready();
+        let number = ready.number();
+        let mut turn = Turn {
+            messages: ready.take_messages(),
+            ..Turn::default()
+        };
+        turn.reads = ready.take_read_states();
+        if let Some(hard_state) = ready.hs() {
+            self.hard_state = Some(hard_state.clone());
+        }
+        let batch_entries = ready.take_entries();
+        // What raft reads back while it is on its way to the disk.
+        self.view.append(&batch_entries);
+        let must_write = ready.must_sync();
+        let messages = ready.take_persisted_messages();
+        let committed = ready.take_committed_entries();
+        self.raw.advance_append_async(ready);
+        self.proposed_bytes = 0;
+        if must_write || !self.writes.is_empty() && !messages.is_empty() {
+            let bytes = batch_entries
+                .iter()
+                .map(|entry| entry.data.len() as u64)
+                .sum();
+            let hard_state = if must_write {
+                self.hard_state.take()
+            } else {
+                None
+            };
+            let batch = Batch {
+                hard_state,
+                entries: batch_entries,
+            };
+            self.writes.push_back((number, bytes));
+            turn.write = Some(Write {
+                number,
+                batch,
+                messages,
+            });
+        } else {
+            turn.messages.extend(messages);
+            if self.writes.is_empty() {
+                self.raw.on_persist_ready(number);
+            }
+        }
+        turn.committed = committed
+            .into_iter()
+            .map(|entry| self.commit(entry))
+            .collect();
+        self.notice_lost_leadership();
+        Some(turn)
+    }
+
+    fn commit(&mut self, entry: Entry) -> Committed {
+        let changed = match entry.get_entry_type() {
+            EntryType::EntryNormal => None,
+            EntryType::EntryConfChange => Some(
+                ConfChange::parse_from_bytes(&entry.data)
+                    .map_err(raft::Error::from)
+                    .and_then(|change| self.raw.apply_conf_change(&change)),
+            ),
+            EntryType::EntryConfChangeV2 => Some(
+                ConfChangeV2::parse_from_bytes(&entry.data)
+                    .map_err(raft::Error::from)
+                    .and_then(|change| self.raw.apply_conf_change(&change)),
+            ),
+        };
+        // Whatever is wrong with a change is wrong for every member alike: all of them skip it.
+        let members = changed.map(|changed| {
+            changed.unwrap_or_else(|err| {
+                tracing::error!(%err, index = entry.index, "a change of members was skipped");
+                self.raw.raft.prs().conf().to_conf_state()
+            })
+        });
+        let own = self.take_pending(entry.index, entry.term);
+        let data = if members.is_some() {
+            bytes::Bytes::new()
+        } else {
+            entry.data
+        };
+        Committed {
+            index: entry.index,
+            term: entry.term,
+            data,
+            own,
+            members,
+        }
+    }
+
+    /// The proposals that stand at this place; those whose place went to another are answered.
+    fn take_pending(&mut self, index: u64, term: u64) -> Option<Vec<Proposal>> {
+        while self
+            .pending
+            .front()
+            .is_some_and(|pending| pending.index <= index)
+        {
+            let pending = self.pending.pop_front()?;
+            if pending.index == index && pending.term == term {
+                return Some(pending.proposals);
+            }
+            let refusal = self.refusal();
+            pending
+                .proposals
+                .into_iter()
+                .for_each(|one| one.fail(refusal.clone()));
+        }
+        None
+    }
+
+    /// Once another leads, nobody may ever tell us what became of our entries.
+    fn notice_lost_leadership(&mut self) {
+        let leads = self.leads();
+        if self.led.is_some() && leads != self.led {
+            let lost = self.pending.drain(..).flat_map(|pending| pending.proposals);
+            lost.for_each(|one| one.fail(ProposeError::LeadershipLost));
+        }
+        self.led = leads;
+    }
+}

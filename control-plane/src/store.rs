@@ -1,0 +1,315 @@
+//! The replicated store: the one door through which everything else changes the state (step 5 of
+//! the walk) and from which it reads it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use raft::eraftpb::Message;
+use skiff_api::Millis;
+use skiff_engine::{Change, Command, Outcome, State, Write};
+use tokio::sync::{oneshot, watch};
+
+use crate::checkpoint::{Checkpoints, SledCheckpoints};
+use crate::disk::{Disk, RealDisk};
+use crate::log::ENTRY_BYTES_MAX;
+use crate::raft::{
+    Alone, Inbox, OnFatal, Outbound, PACK_OVERHEAD, Proposal, RaftStatus, Shared, abort_on_fatal,
+};
+
+mod error;
+mod open;
+
+pub use error::{OpenError, ProposeError, ReadError};
+
+/// Writes proposed together go as commands of about this size: an entry of the log stays short,
+/// and each write succeeds or conflicts by itself anyway.
+const COMMAND_BYTES: usize = 1 << 20;
+/// Bytes of log after which a checkpoint is taken; a start replays at most about twice as much.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// Called on the apply thread, in order, after the new state can be read and before proposers are
+/// answered. It must be quick: everything behind it waits. At start it is also called for what is
+/// replayed from the log behind the newest checkpoint.
+pub type OnApplied = Box<dyn FnMut(&State, &[Change]) + Send>;
+
+/// What a store needs to know.
+pub struct StoreConfig {
+    /// The directory that holds everything; one store at a time.
+    pub dir: PathBuf,
+    /// This member's id in its raft group; not 0, and never used again after the member was lost.
+    pub member: u64,
+    /// The voting members of a group that is founded; not looked at once there is a log.
+    pub founders: Vec<u64>,
+    /// Where the log lives.
+    pub disk: Arc<dyn Disk>,
+    /// Where checkpoints live.
+    pub checkpoints: Box<dyn Checkpoints>,
+    /// Bytes of log between checkpoints.
+    pub checkpoint_bytes: u64,
+    /// The way to the other members.
+    pub outbound: Arc<dyn Outbound>,
+    /// What to do when the store cannot go on; by default the process is aborted.
+    pub on_fatal: OnFatal,
+}
+
+impl StoreConfig {
+    /// A group of one in `dir`.
+    #[must_use]
+    pub fn new(dir: &Path, member: u64) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            member,
+            founders: vec![member],
+            disk: Arc::new(RealDisk),
+            checkpoints: Box::new(SledCheckpoints::new(&dir.join("checkpoints"))),
+            checkpoint_bytes: CHECKPOINT_BYTES,
+            outbound: Arc::new(Alone),
+            on_fatal: abort_on_fatal(),
+        }
+    }
+}
+
+/// A handle on the store. Cheap to clone; the store stops with [`Store::shutdown`] or when the last
+/// handle is dropped.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    threads: Mutex<Threads>,
+}
+
+/// What must be joined, in this order, before the store is closed.
+#[derive(Default)]
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    preparer: Option<crate::log::Preparer>,
+    /// Keeps others out of the directory.
+    lock: Option<Box<dyn Send + Sync>>,
+}
+
+impl Store {
+    /// Opens the store: reads the newest good checkpoint, replays the log behind it and starts the
+    /// threads. Blocks; a group of one is ready to write when this returns.
+    ///
+    /// # Errors
+    /// [`OpenError`], worded for whoever runs the server.
+    pub fn open(config: StoreConfig, on_applied: OnApplied) -> Result<Self, OpenError> {
+        open::open(config, on_applied).map(|inner| Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Makes writes durable on a quorum, applies them and tells what became of each, in order. The
+    /// writes are applied in order, but those of others may come between them; a batch of more than
+    /// 1 MiB may become visible in parts.
+    ///
+    /// # Errors
+    /// [`ProposeError`] says for each kind whether the writes may have happened. A batch of more
+    /// than 1 MiB may have happened in part whatever the error, except for
+    /// [`ProposeError::TooLarge`].
+    pub async fn propose(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, ProposeError> {
+        if !self.is_leader() {
+            return Err(self.not_leader());
+        }
+        let mut replies = Vec::with_capacity(1);
+        let mut proposals = Vec::with_capacity(1);
+        for command in self.commands(writes)? {
+            let (reply, answer) = oneshot::channel();
+            proposals.push(self.admit(command, reply)?);
+            replies.push(answer);
+        }
+        self.inner.inbox.propose(proposals);
+        let mut outcomes = Vec::new();
+        for reply in replies {
+            outcomes.extend(reply.await.unwrap_or(Err(ProposeError::Stopped))?);
+        }
+        Ok(outcomes)
+    }
+
+    /// The latest applied state, which may lag behind the leader's on a follower.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.inner.shared.state()
+    }
+
+    /// A state that holds every write acknowledged before the call, by any member.
+    ///
+    /// For a leader that is the only voter this costs nothing: nobody else can acknowledge a write,
+    /// and it acknowledges none before it is in the state. Otherwise a quorum is asked who leads.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the caller may try again, here or elsewhere.
+    pub async fn read(&self) -> Result<State, ReadError> {
+        let shared = &self.inner.shared;
+        if shared.is_leading_alone() {
+            return Ok(shared.state());
+        }
+        let (request, index) = oneshot::channel();
+        self.inner.inbox.read(request);
+        let index = index.await.map_err(|_| ReadError::NoLeader)?;
+        let mut applied = shared.watch_applied();
+        let reached = applied.wait_for(|applied| *applied >= index).await;
+        reached.map_err(|_| ReadError::Stopped)?;
+        Ok(shared.state())
+    }
+
+    /// Whether this member leads and its state holds everything that was acknowledged before.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.inner.shared.is_leading()
+    }
+
+    /// How this member sees its group.
+    #[must_use]
+    pub fn status(&self) -> RaftStatus {
+        self.inner.shared.status()
+    }
+
+    /// Follows [`Store::is_leader`].
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<bool> {
+        self.inner.shared.leading()
+    }
+
+    /// Takes a message from another member.
+    pub fn receive(&self, message: Message) {
+        self.inner.inbox.message(message);
+    }
+
+    /// Finishes what was proposed, takes a checkpoint if it saves the next start much work, and
+    /// closes the directory. Later calls on any handle fail with `Stopped`.
+    pub async fn shutdown(&self) {
+        let inner = self.inner.clone();
+        let joined = tokio::task::spawn_blocking(move || inner.stop_and_join()).await;
+        if let Err(err) = joined {
+            tracing::error!(%err, "the store did not stop in order");
+        }
+    }
+
+    /// Cuts a batch into commands and stamps them.
+    fn commands(&self, writes: Vec<Write>) -> Result<Vec<Command>, ProposeError> {
+        let term = self.inner.shared.status_term();
+        let at = now();
+        let mut commands = Vec::with_capacity(1);
+        let mut command = Command {
+            term,
+            at,
+            writes: Vec::with_capacity(writes.len()),
+        };
+        let (mut size, mut total) = (0, 0_usize);
+        for write in writes {
+            let bytes = size_of_write(&write);
+            if bytes > ENTRY_BYTES_MAX - COMMAND_BYTES {
+                return Err(ProposeError::TooLarge { bytes });
+            }
+            if size + bytes > COMMAND_BYTES && !command.writes.is_empty() {
+                commands.push(Command {
+                    writes: std::mem::take(&mut command.writes),
+                    ..command
+                });
+                size = 0;
+            }
+            size += bytes;
+            total += bytes;
+            command.writes.push(write);
+        }
+        commands.push(command);
+        if total > crate::raft::PROPOSAL_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes: total });
+        }
+        Ok(commands)
+    }
+
+    fn admit(
+        &self,
+        command: Command,
+        reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
+    ) -> Result<Proposal, ProposeError> {
+        let size = command.size() + PACK_OVERHEAD;
+        let permit = self
+            .inner
+            .shared
+            .admission
+            .admit(size)
+            .ok_or(ProposeError::Overloaded)?;
+        // The encoding is made here, on the caller's thread, since the raft thread is the one that
+        // everybody shares.
+        let mut bytes = Vec::with_capacity(size);
+        command.encode(&mut bytes);
+        Ok(Proposal {
+            command,
+            bytes,
+            reply,
+            permit,
+        })
+    }
+
+    fn not_leader(&self) -> ProposeError {
+        if self.inner.inbox.is_closed() {
+            return ProposeError::Stopped;
+        }
+        let RaftStatus { member, leader, .. } = self.status();
+        ProposeError::NotLeader {
+            leader: leader.filter(|leader| *leader != member),
+        }
+    }
+}
+
+impl Inner {
+    fn stop_and_join(&self) {
+        self.inbox.stop();
+        let threads = std::mem::take(&mut *self.threads());
+        // If what one of the threads calls drops the last handle, the threads end by themselves.
+        let this = std::thread::current().id();
+        if threads
+            .handles
+            .iter()
+            .any(|handle| handle.thread().id() == this)
+        {
+            return;
+        }
+        for handle in threads.handles {
+            if handle.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+        if let Some(preparer) = threads.preparer {
+            preparer.stop();
+        }
+        drop(threads.lock);
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop_and_join();
+    }
+}
+
+fn size_of_write(write: &Write) -> usize {
+    match write {
+        Write::Put { object, .. } => 16 + object.body().len(),
+        Write::Delete { key, .. } => 64 + key.namespace.len() + key.name.len(),
+    }
+}
+
+/// The one reading of the clock: the time that is stamped on commands.
+fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Opening the store: checkpoint, log, replay, threads.
+
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use raft::Storage;
+use raft::eraftpb::ConfState;
+use skiff_api::{Object, Revision};
+use skiff_engine::State;
+
+use super::{Inner, OnApplied, OpenError, StoreConfig, Threads};
+use crate::checkpoint::{Checkpoint, Mark};
+use crate::log::{self, Base, Log, Preparer};
+use crate::raft::{Applier, Driver, Inbox, Keeper, Node, Shared, Writer};
+
+/// A group of one replays its log within this, or something is wrong with it.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// A killed server lets go of its directory only when its last write to the disk is done.
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// Snapshots that wait for the keeper; one more would only be older when its turn comes.
+const SNAPSHOTS_QUEUED: usize = 1;
+
+pub(super) fn open(mut config: StoreConfig, on_applied: OnApplied) -> Result<Inner, OpenError> {
+    let lock = lock(&config)?;
+    let checkpoint = config.checkpoints.load().map_err(OpenError::Checkpoint)?;
+    let (state, mark) = restore(checkpoint)?;
+    let log = open_log(&config, mark.as_ref())?;
+    let alone = start_at(&log, mark.as_ref(), config.member)?;
+    let inner = start(
+        config,
+        log,
+        Recovered {
+            state,
+            mark,
+            on_applied,
+        },
+    )?;
+    inner.threads().lock = Some(lock);
+    if alone && !inner.shared.wait_until_leading(READY_LIMIT) {
+        return Err(OpenError::NotReady);
+    }
+    Ok(inner)
+}
+
+fn lock(config: &StoreConfig) -> Result<Box<dyn Send + Sync>, OpenError> {
+    let dir = config.dir.clone();
+    let limit = Instant::now() + LOCK_LIMIT;
+    if let Err(source) = config.disk.create_dir(&dir) {
+        return Err(OpenError::Dir { dir, source });
+    }
+    loop {
+        let source = match config.disk.lock(&dir.join("LOCK")) {
+            Ok(guard) => return Ok(guard),
+            Err(source) => source,
+        };
+        if source.kind() != std::io::ErrorKind::WouldBlock {
+            return Err(OpenError::Dir { dir, source });
+        }
+        if Instant::now() >= limit {
+            return Err(OpenError::InUse { dir });
+        }
+        std::thread::park_timeout(LOCK_RETRY);
+    }
+}
+
+fn restore(checkpoint: Option<Checkpoint>) -> Result<(State, Option<Mark>), OpenError> {
+    let Some(Checkpoint { mark, records }) = checkpoint else {
+        return Ok((State::default(), None));
+    };
+    let mut objects = Vec::with_capacity(records.len());
+    for record in records {
+        let object = Object::from_body(&record.body).map_err(OpenError::Object)?;
+        objects.push(object.with_revision(Revision(record.revision)));
+    }
+    Ok((State::restore(Revision(mark.revision), objects), Some(mark)))
+}
+
+/// Opens the log and sees to it that it continues the checkpoint.
+fn open_log(config: &StoreConfig, mark: Option<&Mark>) -> Result<Log, OpenError> {
+    let mut conf_state = ConfState::default();
+    conf_state.voters.clone_from(&config.founders);
+    let fresh = Base {
+        index: 0,
+        term: 0,
+        conf_state,
+    };
+    let dir = log::dir_below(&config.dir);
+    let mut log = Log::open(config.disk.clone(), &dir, &fresh).map_err(OpenError::Log)?;
+    let view = log.view();
+    let (base, last) = (view.base().index, view.last());
+    let Some(mark) = mark else {
+        return if base == 0 {
+            Ok(log)
+        } else {
+            Err(OpenError::CheckpointMissing { base })
+        };
+    };
+    if last == 0 && view.hard_state().term == 0 {
+        return Err(OpenError::LogMissing { index: mark.index });
+    }
+    if mark.index < base {
+        return Err(OpenError::CheckpointMissing { base });
+    }
+    if mark.index > last {
+        // A snapshot from the leader was stored, and the power failed before the log was told.
+        tracing::warn!(
+            index = mark.index,
+            last,
+            "the raft log continues behind the checkpoint"
+        );
+        let Mark {
+            index,
+            term,
+            conf_state,
+            ..
+        } = mark.clone();
+        log.rebase(Base {
+            index,
+            term,
+            conf_state,
+        })
+        .map_err(OpenError::Log)?;
+    } else if view.term(mark.index).map_err(OpenError::Raft)? != mark.term {
+        return Err(OpenError::CheckpointMissing { base });
+    }
+    Ok(log)
+}
+
+/// Tells raft where to start; returns whether the group has this member only.
+fn start_at(log: &Log, mark: Option<&Mark>, member: u64) -> Result<bool, OpenError> {
+    let view = log.view();
+    if let Some(mark) = mark {
+        view.start_at(mark.index, mark.conf_state.clone());
+    }
+    let conf_state = view.initial_state().map_err(OpenError::Raft)?.conf_state;
+    Ok(conf_state.voters == [member] && conf_state.voters_outgoing.is_empty())
+}
+
+struct Recovered {
+    state: State,
+    mark: Option<Mark>,
+    on_applied: OnApplied,
+}
+
+/// The threads of a store, connected but not started.
+struct Parts {
+    driver: Driver,
+    applier: Applier,
+    keeper: Keeper,
+    writer: Writer,
+}
+
+fn start(config: StoreConfig, log: Log, recovered: Recovered) -> Result<Inner, OpenError> {
+    let view = log.view();
+    let parts = connect(config, log, recovered)?;
+    let (shared, inbox) = (parts.driver.shared.clone(), parts.driver.inbox.clone());
+    let nudged = inbox.clone();
+    let preparer = Preparer::start(&view, move || nudged.nudge()).map_err(OpenError::Thread)?;
+    let threads = Threads {
+        preparer: Some(preparer),
+        ..Threads::default()
+    };
+    let inner = Inner {
+        shared,
+        inbox,
+        threads: Mutex::new(threads),
+    };
+    // In the order in which they end.
+    let handles = [
+        parts.driver.start(),
+        parts.applier.start(),
+        parts.keeper.start(),
+        parts.writer.start(),
+    ];
+    for handle in handles {
+        inner
+            .threads()
+            .handles
+            .push(handle.map_err(OpenError::Thread)?);
+    }
+    Ok(inner)
+}
+
+fn connect(config: StoreConfig, log: Log, recovered: Recovered) -> Result<Parts, OpenError> {
+    let Recovered {
+        state,
+        mark,
+        on_applied,
+    } = recovered;
+    let (view, fatal, newest) = (log.view(), config.on_fatal, mark.clone());
+    let mark = mark.unwrap_or_else(|| beginning(&view.base()));
+    let node = Node::new(config.member, view.clone(), mark.index).map_err(OpenError::Raft)?;
+    let shared = Arc::new(Shared::new(state.clone(), mark.index));
+    let inbox = Arc::new(Inbox::default());
+    let (writer_jobs, jobs) = channel();
+    let (applier_entries, committed) = channel();
+    let (keeper, snapshots) = sync_channel(SNAPSHOTS_QUEUED);
+    let checkpoints = config.checkpoints;
+    let keeper_part = Keeper {
+        checkpoints,
+        snapshots,
+        writer: writer_jobs.clone(),
+        newest,
+    };
+    let applier = Applier {
+        state,
+        mark,
+        committed,
+        shared: shared.clone(),
+        inbox: inbox.clone(),
+        keeper,
+        checkpoint_bytes: config.checkpoint_bytes,
+        bytes: 0,
+        on_applied,
+        fatal: fatal.clone(),
+    };
+    let outbound = config.outbound;
+    let (to_peers, failed) = (outbound.clone(), fatal.clone());
+    let writer = Writer {
+        log,
+        jobs,
+        inbox: inbox.clone(),
+        outbound: to_peers,
+        fatal: failed,
+    };
+    let driver = Driver {
+        node,
+        view,
+        inbox,
+        shared,
+        outbound,
+        writer: writer_jobs,
+        applier: applier_entries,
+        fatal,
+    };
+    Ok(Parts {
+        driver,
+        applier,
+        keeper: keeper_part,
+        writer,
+    })
+}
+
+/// Where a state without a checkpoint stands.
+fn beginning(base: &Base) -> Mark {
+    let (index, term, conf_state) = (base.index, base.term, base.conf_state.clone());
+    Mark {
+        index,
+        term,
+        conf_state,
+        revision: 0,
+    }
+}
