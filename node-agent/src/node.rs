@@ -1,0 +1,106 @@
+//! The node's own object: registered at the start, again if somebody deletes it, and kept true.
+//! Heartbeats are not here: they ride on the tunnel and never touch the log.
+
+mod conditions;
+mod facts;
+mod object;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use skiff_api::{Key, Kind, Reason, Subresource};
+use skiff_client::{Client, ClientError, ListOptions, Patch, Watcher, WriteOptions};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use facts::{Facts, Pressure};
+pub use object::{changes, object, status};
+
+use crate::chain::Chain;
+use crate::identity::wall_clock;
+use crate::reconcile::EngineState;
+use crate::servers::MANAGER;
+
+/// The object is compared with the truth at least this often, whatever the watch says.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// The wait after the object could not be written.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Keeps the node's object.
+pub struct NodeKeeper {
+    /// The servers.
+    pub client: Client,
+    /// What the object says.
+    pub facts: Facts,
+    /// How the engine is.
+    pub engine: watch::Receiver<EngineState>,
+}
+
+impl NodeKeeper {
+    /// Runs until it is told to stop. `woken` makes it look at once: after a time of silence the
+    /// servers may have written things that are no longer true.
+    pub async fn run(mut self, woken: &Notify, stop: CancellationToken) {
+        let options = ListOptions::field(format!("metadata.name={}", self.facts.name));
+        let mut watcher = Watcher::new(self.client.clone(), Kind::Node, None, options);
+        loop {
+            let wait = match self.pass().await {
+                Ok(()) => RESYNC,
+                Err(error) => {
+                    tracing::warn!(error = %Chain(&error), "cannot write the node's object; will retry");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = woken.notified() => {}
+                event = watcher.next() => if let Err(error) = event {
+                    tracing::debug!(error = %Chain(&error), "cannot follow the node's object");
+                },
+                changed = self.engine.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Brings the object to what it should be.
+    ///
+    /// # Errors
+    /// The servers' word; a part may have been written.
+    pub async fn pass(&mut self) -> Result<(), ClientError> {
+        let key = Key::cluster(Kind::Node, &self.facts.name);
+        let options = WriteOptions::by(MANAGER);
+        let found: Value = match self.client.get_opt(&key).await? {
+            Some(found) => found,
+            None => match self
+                .client
+                .create(Kind::Node, None, &object(&self.facts), &options)
+                .await
+            {
+                Ok(created) => {
+                    tracing::info!(node = self.facts.name, "node registered");
+                    created
+                }
+                Err(error) if error.is(Reason::AlreadyExists) => self.client.get(&key).await?,
+                Err(error) => return Err(error),
+            },
+        };
+        if let Some(patch) = changes(&self.facts, &found) {
+            let patch = Patch::Merge(patch);
+            self.client
+                .patch::<Value>(&key, None, &patch, &options)
+                .await?;
+        }
+        let engine = self.engine.borrow_and_update().clone();
+        let pressure = self.facts.pressure();
+        if let Some(patch) = status(&self.facts, &engine, pressure, &found, wall_clock()) {
+            let (patch, status) = (Patch::Merge(patch), Some(Subresource::Status));
+            self.client
+                .patch::<Value>(&key, status, &patch, &options)
+                .await?;
+        }
+        Ok(())
+    }
+}

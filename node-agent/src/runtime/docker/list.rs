@@ -1,0 +1,278 @@
+//! What runs on this node, as the Engine tells it.
+//!
+//! One list call shows all containers but not when they started or how they ended; that takes an
+//! inspection of each. A container moves only from created to running to exited, so the answer is
+//! kept per container and state: a settled node costs one call per pass.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use skiff_api::Millis;
+
+use super::error::{Subject, within};
+use super::names::{Identity, Owner};
+use crate::runtime::{
+    Container, ContainerId, ContainerState, Observed, ObservedContainer, ObservedSandbox,
+    RuntimeError, SandboxId, Step,
+};
+
+/// The Engine lists a thousand containers in well under a second unless it is starved.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Inspections under way at once; each is a short read of the Engine's memory.
+const INSPECTIONS: usize = 8;
+
+/// How far a container is, as the list shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Created,
+    Running,
+    Exited,
+}
+
+/// What inspections found, by container. Nothing in it outlives its container in the list.
+#[derive(Debug, Default)]
+pub(super) struct Details {
+    // A std mutex: held for reading or replacing the map, never across an await.
+    known: Mutex<HashMap<Arc<str>, (Phase, ContainerState)>>,
+}
+
+/// A container of the list whose state is still to be found.
+struct Listed {
+    id: Arc<str>,
+    phase: Phase,
+    container: Container,
+    sandbox: SandboxId,
+    spec_hash: Arc<str>,
+    image: Arc<str>,
+    image_id: Arc<str>,
+    created_at: Millis,
+}
+
+/// Everything that carries this node's labels.
+pub(super) async fn list(
+    docker: &Docker,
+    owner: &Owner,
+    details: &Details,
+) -> Result<Observed, RuntimeError> {
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&owner.filter())
+        .build();
+    let call = docker.list_containers(Some(options));
+    let summaries = within(Step::List, Subject::Engine, LIST_TIMEOUT, call).await?;
+    let mut sandboxes = Vec::new();
+    let mut listed = Vec::new();
+    for summary in summaries {
+        sort(summary, &mut sandboxes, &mut listed);
+    }
+    let mut containers = details.complete(docker, listed).await?;
+    sandboxes
+        .sort_by(|a, b| (a.created_at, &a.pod, a.attempt).cmp(&(b.created_at, &b.pod, b.attempt)));
+    containers.sort_by(|a, b| (a.created_at, &a.container).cmp(&(b.created_at, &b.container)));
+    Ok(Observed {
+        sandboxes,
+        containers,
+    })
+}
+
+/// Puts one container of the Engine where it belongs; what we cannot read is left alone.
+fn sort(summary: ContainerSummary, sandboxes: &mut Vec<ObservedSandbox>, listed: &mut Vec<Listed>) {
+    let identity = summary.labels.as_ref().and_then(Identity::parse);
+    let (Some(id), Some(identity)) = (summary.id.as_deref().map(Arc::from), identity) else {
+        tracing::debug!(id = ?summary.id, "a container carries this node's labels but not all of them");
+        return;
+    };
+    let created_at = Millis(summary.created.unwrap_or_default().saturating_mul(1000));
+    let phase = phase(summary.state);
+    match identity {
+        Identity::Sandbox { pod, attempt } => sandboxes.push(ObservedSandbox {
+            id: SandboxId(id),
+            pod,
+            attempt,
+            ip: ip(&summary),
+            running: phase == Phase::Running,
+            host_network: network_mode(&summary) == Some("host"),
+            created_at,
+        }),
+        Identity::Container {
+            container,
+            sandbox,
+            spec_hash,
+        } => listed.push(Listed {
+            id,
+            phase,
+            container,
+            sandbox,
+            spec_hash,
+            image: summary.image.unwrap_or_default().into(),
+            image_id: summary.image_id.unwrap_or_default().into(),
+            created_at,
+        }),
+    }
+}
+
+impl Details {
+    async fn complete(
+        &self,
+        docker: &Docker,
+        listed: Vec<Listed>,
+    ) -> Result<Vec<ObservedContainer>, RuntimeError> {
+        let known = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let states: Vec<_> = stream::iter(listed)
+            .map(|listed| async {
+                let known = known
+                    .get(&listed.id)
+                    .filter(|(phase, _)| *phase == listed.phase);
+                let state = match (listed.phase, known) {
+                    (Phase::Created, _) => Some(ContainerState::Created),
+                    (_, Some((_, state))) => Some(state.clone()),
+                    (_, None) => inspect(docker, &listed.id).await?,
+                };
+                Ok::<_, RuntimeError>(state.map(|state| (listed, state)))
+            })
+            .buffered(INSPECTIONS)
+            .try_filter_map(|found| std::future::ready(Ok(found)))
+            .try_collect()
+            .await?;
+        let known = states
+            .iter()
+            .map(|(listed, state)| (Arc::clone(&listed.id), (listed.phase, state.clone())))
+            .collect();
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(states
+            .into_iter()
+            .map(|(listed, state)| listed.in_state(state))
+            .collect())
+    }
+}
+
+impl Listed {
+    fn in_state(self, state: ContainerState) -> ObservedContainer {
+        ObservedContainer {
+            id: ContainerId(self.id),
+            container: self.container,
+            sandbox: self.sandbox,
+            image: self.image,
+            image_id: self.image_id,
+            state,
+            spec_hash: self.spec_hash,
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// The state of a container; `None` if it has been removed since it was listed.
+async fn inspect(docker: &Docker, id: &str) -> Result<Option<ContainerState>, RuntimeError> {
+    let call = async {
+        match docker
+            .inspect_container(id, None::<InspectContainerOptions>)
+            .await
+        {
+            Err(Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(None),
+            other => other.map(Some),
+        }
+    };
+    let found = within(Step::List, Subject::Existing(id), LIST_TIMEOUT, call).await?;
+    Ok(found.map(|found| state(found.state.unwrap_or_default())))
+}
+
+fn state(state: bollard::models::ContainerState) -> ContainerState {
+    let at = |text: &Option<String>| text.as_deref().and_then(Millis::parse);
+    let started_at = at(&state.started_at);
+    if state.running == Some(true) {
+        return ContainerState::Running {
+            started_at: started_at.unwrap_or_default(),
+        };
+    }
+    // The Engine writes the year 1 for "never".
+    let finished_at = at(&state.finished_at)
+        .filter(|at| at.0 > 0)
+        .unwrap_or_default();
+    // Of a container that ends at once it may notice the end a few milliseconds before the start.
+    let started_at = started_at
+        .filter(|at| at.0 > 0)
+        .map_or(finished_at, |at| at.min(finished_at));
+    ContainerState::Exited {
+        code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
+        started_at,
+        finished_at,
+        error: state.error.unwrap_or_default().into(),
+    }
+}
+
+fn phase(state: Option<ContainerSummaryStateEnum>) -> Phase {
+    use ContainerSummaryStateEnum as Engine;
+    match state {
+        None | Some(Engine::EMPTY | Engine::CREATED) => Phase::Created,
+        Some(Engine::RUNNING | Engine::PAUSED | Engine::RESTARTING | Engine::STOPPING) => {
+            Phase::Running
+        }
+        Some(Engine::EXITED | Engine::DEAD | Engine::REMOVING) => Phase::Exited,
+    }
+}
+
+fn network_mode(summary: &ContainerSummary) -> Option<&str> {
+    summary.host_config.as_ref()?.network_mode.as_deref()
+}
+
+fn ip(summary: &ContainerSummary) -> Option<IpAddr> {
+    let networks = summary.network_settings.as_ref()?.networks.as_ref()?;
+    networks
+        .values()
+        .find_map(|network| network.ip_address.as_ref()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_read_with_all_its_oddities() {
+        let never = "0001-01-01T00:00:00Z";
+        let cases = [
+            // name, started, finished, read as
+            (
+                "plain",
+                "1970-01-01T00:00:01Z",
+                "1970-01-01T00:00:02.5Z",
+                (1000, 2500),
+            ),
+            (
+                "noticed late",
+                "1970-01-01T00:00:01.007Z",
+                "1970-01-01T00:00:01Z",
+                (1000, 1000),
+            ),
+            ("never started", never, "1970-01-01T00:00:02Z", (2000, 2000)),
+            ("never anything", never, never, (0, 0)),
+        ];
+        for (name, started, finished, (started_at, finished_at)) in cases {
+            let engine = bollard::models::ContainerState {
+                running: Some(false),
+                exit_code: Some(137),
+                oom_killed: Some(true),
+                started_at: Some(started.to_owned()),
+                finished_at: Some(finished.to_owned()),
+                ..bollard::models::ContainerState::default()
+            };
+            let expected = ContainerState::Exited {
+                code: 137,
+                oom_killed: true,
+                started_at: Millis(started_at),
+                finished_at: Millis(finished_at),
+                error: "".into(),
+            };
+            assert_eq!(state(engine), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The step that ends containers: hook, signal, patience, kill. Nothing here can make a container
+//! live longer than its grace.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::{Stopped, Work};
+use crate::events::Tone;
+use crate::handler::{Handler, Target};
+use crate::plan::{Stop, Why};
+
+/// What is left after a hook has used up the grace. Kubernetes'.
+const GRACE_MIN: Duration = Duration::from_secs(2);
+
+impl Work {
+    /// Ends containers, all at the same time.
+    pub(super) async fn stop(&self, stops: &[Stop]) -> Result<(), Stopped> {
+        let all = join_all(stops.iter().map(|stop| self.stop_one(stop))).await;
+        all.into_iter().collect()
+    }
+
+    async fn stop_one(&self, stop: &Stop) -> Result<(), Stopped> {
+        self.announce(stop);
+        let began = Instant::now();
+        let hooks = match stop.why {
+            Why::Deleted | Why::Unhealthy(_) | Why::Changed | Why::Finished => {
+                !stop.grace.is_zero()
+            }
+            Why::Orphaned | Why::SandboxLost => false,
+        };
+        let mut grace = stop.grace;
+        if hooks && self.pre_stop(stop).await {
+            grace = grace.saturating_sub(began.elapsed()).max(GRACE_MIN);
+        }
+        self.tools
+            .runtime
+            .stop_container(&stop.id, grace)
+            .await
+            .map_err(Stopped::Runtime)
+    }
+
+    fn announce(&self, stop: &Stop) {
+        let Some(pod) = &self.desired else {
+            tracing::info!(pod = %self.pod, container = %stop.name, "stopping an orphan");
+            return;
+        };
+        let message = match &stop.why {
+            Why::Unhealthy(words) => words.to_string(),
+            Why::Changed => {
+                format!(
+                    "Container {} definition changed, will be restarted",
+                    stop.name
+                )
+            }
+            Why::Deleted | Why::Orphaned | Why::Finished | Why::SandboxLost => {
+                format!("Stopping container {}", stop.name)
+            }
+        };
+        self.tools
+            .events
+            .container((pod, &stop.name), Tone::Normal, "Killing", message);
+    }
+
+    /// Runs the `preStop` hook, if there is one; says so.
+    async fn pre_stop(&self, stop: &Stop) -> bool {
+        let Some(pod) = &self.desired else {
+            return false;
+        };
+        let Some(wire) = pod.container(&stop.name) else {
+            return false;
+        };
+        let Some(hook) = wire
+            .lifecycle
+            .as_ref()
+            .and_then(|hooks| hooks.pre_stop.as_ref())
+        else {
+            return false;
+        };
+        let ip = match pod.host_network() {
+            true => self.tools.place.host_ip,
+            false => self.sight.sandbox().and_then(|sandbox| sandbox.ip),
+        };
+        let target = Target {
+            runtime: Arc::clone(&self.tools.runtime),
+            id: stop.id.clone(),
+            ip,
+        };
+        if let Err(why) = Handler::of_hook(hook, wire).run(&target, stop.grace).await {
+            let message = format!("PreStopHook failed: {why}");
+            let whose = (&**pod, &*stop.name);
+            self.tools
+                .events
+                .container(whose, Tone::Warning, "FailedPreStopHook", message);
+        }
+        true
+    }
+}
