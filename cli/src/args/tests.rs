@@ -1,0 +1,83 @@
+//! The command line itself: that it is sound, that help is golden, how values are read.
+
+use std::time::Duration;
+
+use clap::CommandFactory;
+
+use super::*;
+
+#[test]
+fn the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn lengths_of_time_are_read() {
+    let cases = [
+        ("0", Some(0)),
+        ("30", Some(30)),
+        ("30s", Some(30)),
+        ("5m", Some(300)),
+        ("1h30m", Some(5400)),
+        ("-1", Some(7 * 24 * 3600)),
+        ("", None),
+        ("5", Some(5)),
+        ("5d", None),
+        ("m", None),
+        ("1h2", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(
+            parse_duration(text).ok(),
+            expected.map(Duration::from_secs),
+            "{text:?}"
+        );
+    }
+}
+
+/// Help as it reads on a terminal of 100 columns, whatever the variables of this process are.
+fn help(path: &[&str]) -> String {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let mut command = &mut command;
+    for name in path {
+        command = command.find_subcommand_mut(name).unwrap();
+    }
+    let plain = command.clone().mut_args(|arg| arg.hide_env_values(true));
+    plain.term_width(100).render_long_help().to_string()
+}
+
+#[test]
+fn help_is_golden() {
+    let paths: Vec<Vec<&str>> = vec![
+        vec![],
+        vec!["dev"],
+        vec!["server"],
+        vec!["agent"],
+        vec!["apply"],
+        vec!["create"],
+        vec!["get"],
+        vec!["describe"],
+        vec!["logs"],
+        vec!["scale"],
+        vec!["set", "image"],
+        vec!["rollout"],
+        vec!["rollout", "status"],
+        vec!["rollout", "undo"],
+        vec!["delete"],
+        vec!["drain"],
+        vec!["events"],
+        vec!["wait"],
+        vec!["label"],
+    ];
+    for path in paths {
+        let name = if path.is_empty() {
+            "skiff".to_owned()
+        } else {
+            path.join("-")
+        };
+        let file = format!("{}/tests/help/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let golden = snapbox::Data::read_from(std::path::Path::new(&file), None);
+        snapbox::assert_data_eq!(help(&path), golden.raw());
+    }
+}

@@ -1,0 +1,105 @@
+//! Finding the cluster: flags, then $KUBECONFIG, then ~/.kube/config, then a running `skiff dev`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use skiff_client::{Client, ClientConfig, Kubeconfig, Trust};
+
+use crate::args::Connection;
+use crate::error::CliError;
+
+/// The cluster that a verb works on.
+pub(crate) struct Cluster {
+    /// The client.
+    pub client: Client,
+    /// The namespace that is meant if none is named.
+    pub namespace: String,
+    /// Whether the namespace was named on the command line.
+    pub namespace_named: bool,
+}
+
+/// The file in a data directory that `skiff dev` and `skiff server` write.
+const ADMIN: &str = "admin.kubeconfig";
+
+/// A client for the cluster that the flags, or else the files, name.
+pub(crate) fn connect(connection: &Connection) -> Result<Cluster, CliError> {
+    let files = kubeconfig_files(connection.kubeconfig.as_deref());
+    let mut config = if !files.is_empty() {
+        Kubeconfig::read(&files)?.client_config(connection.context.as_deref())?
+    } else if !connection.server.is_empty() {
+        ClientConfig::new(Vec::new(), Trust::System)
+    } else {
+        return Err(CliError::Usage(
+            "no cluster is configured; start one with `skiff dev`, or name a kubeconfig with \
+             --kubeconfig"
+                .into(),
+        ));
+    };
+    if !connection.server.is_empty() {
+        config.servers.clone_from(&connection.server);
+    }
+    if let Some(namespace) = &connection.namespace {
+        config.namespace.clone_from(namespace);
+    }
+    let namespace = config.namespace.clone();
+    let namespace_named = connection.namespace.is_some();
+    Ok(Cluster {
+        client: Client::new(config)?,
+        namespace,
+        namespace_named,
+    })
+}
+
+/// The kubeconfig files to read; none if there are none.
+fn kubeconfig_files(named: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(path) = named {
+        return vec![path.to_owned()];
+    }
+    if let Some(list) = env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+        // As kubectl: files of the list that do not exist are passed over.
+        let found: Vec<_> = env::split_paths(&list)
+            .filter(|path| path.is_file())
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    let home = env::home_dir().map(|home| home.join(".kube").join("config"));
+    let dev = data_dirs().into_iter().map(|dir| dir.join(ADMIN));
+    home.into_iter()
+        .chain(dev)
+        .find(|path| path.is_file())
+        .into_iter()
+        .collect()
+}
+
+/// Where `skiff dev` keeps its state: the folder that was named, else ./.skiff if it exists, else
+/// ~/.skiff.
+pub(crate) fn data_dir(named: Option<&Path>) -> PathBuf {
+    let local = PathBuf::from(".skiff");
+    match (named, env::home_dir()) {
+        (Some(dir), _) => dir.to_owned(),
+        (None, Some(home)) if !local.is_dir() => home.join(".skiff"),
+        (None, _) => local,
+    }
+}
+
+/// The folders where a running `skiff dev` may keep its state.
+fn data_dirs() -> Vec<PathBuf> {
+    let named = env::var_os("SKIFF_DATA_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from);
+    let home = env::home_dir().map(|home| home.join(".skiff"));
+    named
+        .into_iter()
+        .chain([PathBuf::from(".skiff")])
+        .chain(home)
+        .collect()
+}
+
+impl Cluster {
+    /// The namespaces that a list is about: one, or `None` for all.
+    pub(crate) fn scope(&self, all_namespaces: bool) -> Option<&str> {
+        (!all_namespaces).then_some(self.namespace.as_str())
+    }
+}

@@ -1,0 +1,32 @@
+//! `skiff server`: a server on this machine, until it is stopped.
+
+use skiff_control_plane::server::{Server, ServerConfig};
+
+use crate::args::ServerArgs;
+use crate::error::CliError;
+use crate::{print, process};
+
+/// Runs until it is stopped.
+pub(crate) async fn run(args: ServerArgs) -> Result<(), CliError> {
+    process::start_log(args.log_json, "info");
+    let config = ServerConfig {
+        data_dir: args.data_dir,
+        listen: args.listen,
+        advertise: args.advertise,
+    };
+    let server = Server::start(config)
+        .await
+        .map_err(|source| process::process("cannot start the server", source))?;
+    print::line(&format!("The API is at {}", server.url))?;
+    print::line(&format!(
+        "  kubeconfig:      {}",
+        server.kubeconfig.display()
+    ))?;
+    print::line(&format!(
+        "  token of agents: {}",
+        server.agent_token.display()
+    ))?;
+    process::until_stopped().await?;
+    server.stop().await;
+    Ok(())
+}
