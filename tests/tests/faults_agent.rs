@@ -1,0 +1,267 @@
+//! Faults on a node: images and programs that fail, agents and Engines that die, clocks that lie.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use skiff_tests::api::Call;
+use skiff_tests::cluster::{Cluster, PODS_MAX, condition, items, summary, text};
+use skiff_tests::dockerd::Dockerd;
+use skiff_tests::given::{self, BUSYBOX, FOREVER, NO_IMAGE};
+use skiff_tests::skiff::binary;
+use skiff_tests::wait;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+#[test]
+fn an_image_that_does_not_exist_is_reported_in_the_engines_words() {
+    let cluster = one_node();
+    let api = cluster.api();
+    let mut pod = given::pod("absent", FOREVER);
+    pod["spec"]["containers"][0]["image"] = json!(NO_IMAGE);
+    api.create(PODS, &pod);
+    for reason in ["ErrImagePull", "ImagePullBackOff"] {
+        waiting_for(&cluster, "absent", reason);
+    }
+    let message = event(&cluster, "absent", "Failed");
+    assert!(message.contains("Failed to pull image"), "{message}");
+    assert!(
+        message.contains("connection refused"),
+        "the Engine's own words: {message}"
+    );
+}
+
+#[test]
+fn a_container_that_exits_at_once_backs_off_and_its_last_words_are_told() {
+    let cluster = one_node();
+    cluster
+        .api()
+        .create(PODS, &given::pod("hasty", "echo no more rum; exit 7"));
+    waiting_for(&cluster, "hasty", "CrashLoopBackOff");
+    let pod = cluster.api().get(&format!("{PODS}/hasty"));
+    let last = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
+    assert_eq!(last["exitCode"], 7, "{last}");
+    let message = event(&cluster, "hasty", "BackOff");
+    assert!(
+        message.contains("Back-off restarting failed container"),
+        "{message}"
+    );
+    let told = wait::until("the last line is in an event", PODS_MAX, || {
+        let events = events_of(&cluster, "hasty");
+        events
+            .iter()
+            .find(|event| event.contains("no more rum"))
+            .cloned()
+            .ok_or(events.join("; "))
+    });
+    assert!(told.contains("no more rum"), "{told}");
+}
+
+#[test]
+fn what_a_container_needs_and_is_not_there_is_named() {
+    let cluster = one_node();
+    let mut pod = given::pod("lacking", FOREVER);
+    pod["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "colours"}}]);
+    cluster.api().create(PODS, &pod);
+    waiting_for(&cluster, "lacking", "CreateContainerConfigError");
+    let pod = cluster.api().get(&format!("{PODS}/lacking"));
+    let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+    assert!(
+        text(&waiting["message"]).contains("configmap \"colours\" not found"),
+        "{waiting}"
+    );
+
+    let maps = "/api/v1/namespaces/default/configmaps";
+    cluster
+        .api()
+        .create(maps, &given::config_map("colours", "SKY", "blue"));
+    cluster.wait_for_pods("default", "app=lacking", 1);
+}
+
+#[test]
+fn a_killed_agent_leaves_its_containers_running_and_takes_them_up_again() {
+    let mut cluster = one_node();
+    let node = format!("{}-1", cluster.prefix);
+    cluster
+        .api()
+        .create(DEPLOYMENTS, &given::deployment("web", 2, FOREVER));
+    cluster.wait_for_pods("default", "app=web", 2);
+    let before = cluster.containers_on(&node, false);
+    assert_eq!(before.len(), 4, "two sandboxes, two containers");
+
+    cluster.agent(&node).kill();
+    assert_eq!(cluster.containers_on(&node, false), before);
+    cluster.add_agent(&node);
+    cluster.wait_for_nodes(1);
+    wait::throughout(
+        "the same containers run, never restarted",
+        Duration::from_secs(4),
+        || {
+            let now = cluster.containers_on(&node, true);
+            let pods = cluster.pods("default", "app=web");
+            let restarts: Vec<&Value> = pods
+                .iter()
+                .map(|pod| &pod["status"]["containerStatuses"][0]["restartCount"])
+                .collect();
+            if now == before && restarts.iter().all(|count| **count == 0) && pods.len() == 2 {
+                return Ok(());
+            }
+            Err(format!("{now:?}, restarts {restarts:?}"))
+        },
+    );
+}
+
+#[test]
+fn what_died_while_the_agent_was_away_is_repaired_when_it_is_back() {
+    let mut cluster = one_node();
+    let node = format!("{}-1", cluster.prefix);
+    cluster
+        .api()
+        .create(DEPLOYMENTS, &given::deployment("web", 1, FOREVER));
+    let pod = cluster.wait_for_pods("default", "app=web", 1).remove(0);
+    cluster.agent(&node).kill();
+    cluster.engine.kill(&cluster.containers_of(&pod));
+    cluster.add_agent(&node);
+    wait::until("the container runs again", PODS_MAX, || {
+        let pods = cluster.pods("default", "app=web");
+        let ready = |pod: &&Value| condition(pod, "Ready") == "True";
+        match pods.iter().find(ready) {
+            Some(pod) if !cluster.containers_of(pod).is_empty() => Ok(()),
+            _ => Err(pods.iter().map(summary).collect::<String>()),
+        }
+    });
+}
+
+#[test]
+fn pods_survive_a_stop_and_start_of_the_engine() {
+    let mut dockerd = Dockerd::start();
+    let mut cluster = Cluster::server();
+    cluster.engine = dockerd.engine();
+    cluster.engine.busybox_image(BUSYBOX);
+    let node = format!("{}-1", cluster.prefix);
+    cluster.add_agent_with(&node, &["--docker-host", &dockerd.url()]);
+    cluster.wait_for_nodes(1);
+    cluster
+        .api()
+        .create(DEPLOYMENTS, &given::deployment("web", 2, FOREVER));
+    cluster.wait_for_pods("default", "app=web", 2);
+
+    dockerd.stop();
+    wait::until("the node says that its Engine is gone", PODS_MAX, || {
+        let node = cluster.api().get(&format!("/api/v1/nodes/{node}"));
+        match condition(&node, "Ready").as_str() {
+            "True" => Err(node["status"]["conditions"].to_string()),
+            _ => Ok(()),
+        }
+    });
+    dockerd.start_again();
+    cluster.wait_for_nodes(1);
+    let pods = cluster.wait_for_pods("default", "app=web", 2);
+    let running: usize = pods
+        .iter()
+        .map(|pod| cluster.containers_of(pod).len())
+        .sum();
+    assert_eq!(running, 2, "one container for each pod");
+    // The containers go before their Engine does.
+    cluster.agent(&node).kill();
+    cluster.engine.remove(&cluster.instance());
+}
+
+#[test]
+fn a_second_agent_of_the_same_name_is_turned_away() {
+    let mut cluster = one_node();
+    let node = format!("{}-1", cluster.prefix);
+    cluster
+        .api()
+        .create(DEPLOYMENTS, &given::deployment("web", 1, FOREVER));
+    cluster.wait_for_pods("default", "app=web", 1);
+    let before = cluster.containers_on(&node, false);
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut second = Command::new(binary());
+    let args = cluster.agent_args(&node).into_iter();
+    let own = cluster.folder().join(&node).display().to_string();
+    let other = folder.path().display().to_string();
+    second.args(args.map(|arg| if arg == own { other.clone() } else { arg }));
+    let second = skiff_tests::process::Process::start("second", &mut second, folder.path());
+    wait::until("the second one is told", Duration::from_secs(30), || {
+        let log = second.log();
+        if log.contains("another") && log.contains(&node) {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    assert_eq!(cluster.containers_on(&node, false), before);
+    assert!(cluster.agent(&node).runs(), "the first one goes on");
+    cluster.wait_for_nodes(1);
+}
+
+#[test]
+fn a_clock_that_is_an_hour_off_does_not_matter() {
+    for shift in ["+1h", "-1h"] {
+        let mut cluster = Cluster::server();
+        cluster.engine.busybox_image(BUSYBOX);
+        let node = format!("{}-1", cluster.prefix);
+        let mut agent = Command::new("faketime");
+        // Only the calendar is off: no fault of a clock makes monotonic time jump.
+        agent
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .args(["-f", shift])
+            .arg(binary());
+        agent.args(cluster.agent_args(&node));
+        cluster.start_agent(&node, &mut agent);
+        cluster.wait_for_nodes(1);
+        cluster
+            .api()
+            .create(DEPLOYMENTS, &given::deployment("web", 1, FOREVER));
+        cluster.wait_for_pods("default", "app=web", 1);
+        wait::throughout("the node stays Ready", Duration::from_secs(6), || {
+            let node = cluster.api().get(&format!("/api/v1/nodes/{node}"));
+            let ready = condition(&node, "Ready");
+            if ready == "True" {
+                Ok(())
+            } else {
+                Err(format!("{shift}: Ready is {ready}"))
+            }
+        });
+    }
+}
+
+fn one_node() -> Cluster {
+    let cluster = Cluster::with_agents(1);
+    cluster.engine.busybox_image(BUSYBOX);
+    cluster
+}
+
+fn waiting_for(cluster: &Cluster, pod: &str, reason: &str) {
+    wait::until(&format!("{pod} waits for {reason}"), PODS_MAX, || {
+        let pod = cluster.api().get(&format!("{PODS}/{pod}"));
+        let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
+        if waiting["reason"] == reason {
+            Ok(())
+        } else {
+            Err(summary(&pod))
+        }
+    });
+}
+
+/// The message of the first event of that reason about a pod.
+fn event(cluster: &Cluster, pod: &str, reason: &str) -> String {
+    let path = format!(
+        "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name={pod},reason={reason}"
+    );
+    wait::until(&format!("an event {reason} about {pod}"), PODS_MAX, || {
+        let answer = cluster.api().send(&Call::get(&path)).json();
+        let mut messages = items(&answer).map(|event| text(&event["message"]));
+        messages.next().ok_or_else(|| answer.to_string())
+    })
+}
+
+fn events_of(cluster: &Cluster, pod: &str) -> Vec<String> {
+    let path = format!("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name={pod}");
+    items(&cluster.api().get(&path))
+        .map(|event| text(&event["message"]))
+        .collect()
+}
