@@ -1,0 +1,182 @@
+//! `demo`: the whole path on one machine, told as it happens: a server, three agents, the shop,
+//! a killed container, a lost node, scaling, a rollout. Everything it starts it also ends.
+
+mod cluster;
+mod request;
+
+use std::time::Instant;
+
+use cluster::Cluster;
+
+use crate::shell::{Done, Failure, say};
+use crate::tools::{self, Need};
+
+const NODES: [&str; 3] = ["demo-1", "demo-2", "demo-3"];
+/// The shop's namespace, as its manifests have it.
+const SHOP: &str = "shop";
+/// Host ports of the shop's manifests.
+const CART_PORT: u16 = 18082;
+const ORDER_PORT: u16 = 18084;
+
+/// Runs the demo; `--keep` leaves the cluster running, `--stop` ends one that was left.
+///
+/// # Errors
+/// Something is missing, or what the demo shows did not happen.
+pub(crate) fn demo(args: &[String]) -> Done {
+    let keep = match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        [] => false,
+        ["--keep"] => true,
+        ["--stop"] => return cluster::stop_what_was_left(),
+        _ => return Err(Failure::Usage("demo takes --keep or --stop".to_owned())),
+    };
+    tools::provide(Need::Docker)?;
+    title("Building skiff, and the shop's image from one static binary");
+    tools::provide(Need::Skiff)?;
+    tools::provide(Need::Shop)?;
+    cluster::stop_what_was_left()?;
+
+    let mut cluster = Cluster::start()?;
+    let shown = show(&mut cluster);
+    if keep && shown.is_ok() {
+        cluster.keep();
+        return Ok(());
+    }
+    title("Cleaning up");
+    let cleaned = cluster.stop();
+    shown.and(cleaned)
+}
+
+fn show(cluster: &mut Cluster) -> Done {
+    title("One server and three nodes");
+    for node in NODES {
+        cluster.start_agent(node)?;
+    }
+    cluster.until("three nodes are Ready", &["get", "nodes"], |nodes| {
+        nodes
+            .column("STATUS")
+            .iter()
+            .filter(|status| **status == "Ready")
+            .count()
+            == NODES.len()
+    })?;
+    cluster.show(&["get", "nodes"])?;
+
+    title("The shop: five services from one directory of manifests");
+    cluster.show(&["apply", "-f", "manifests/shop"])?;
+    whole_shop(cluster, 7)?;
+    cluster.show(&["get", "pods", "-n", SHOP, "-o", "wide"])?;
+
+    title("It works: tea into the cart, then an order, which asks user, cart and payment");
+    say(&request::post(CART_PORT, "/carts/ann?item=tea")?);
+    say(&request::post(ORDER_PORT, "/orders/ann")?);
+
+    killed_container(cluster)?;
+    lost_node(cluster)?;
+
+    title("Scaling: front from 3 to 6");
+    cluster.show(&["scale", "deployment/front", "-n", SHOP, "--replicas=6"])?;
+    whole_shop(cluster, 10)?;
+    cluster.show(&["get", "deployments", "-n", SHOP])?;
+
+    title("A rollout to v2, and back");
+    cluster.show(&[
+        "set",
+        "image",
+        "deployment/front",
+        "-n",
+        SHOP,
+        "front=skiff/shop:v2",
+    ])?;
+    cluster.show(&["rollout", "status", "deployment/front", "-n", SHOP])?;
+    cluster.show(&["rollout", "undo", "deployment/front", "-n", SHOP])?;
+    cluster.show(&["rollout", "status", "deployment/front", "-n", SHOP])?;
+    cluster.show(&["rollout", "history", "deployment/front", "-n", SHOP])
+}
+
+fn killed_container(cluster: &mut Cluster) -> Done {
+    title("An accident: one container is killed behind Skiff's back");
+    cluster.kill_one_container("cart")?;
+    let began = Instant::now();
+    cluster.until(
+        "cart was restarted",
+        &["get", "pods", "-n", SHOP, "-l", "app=cart"],
+        |pods| {
+            let restarts = pods.column("RESTARTS");
+            restarts.first().is_some_and(|cell| !cell.starts_with('0'))
+                && pods.column("READY") == ["1/1"]
+        },
+    )?;
+    say(&format!(
+        "seen as Ready again after {} ms",
+        began.elapsed().as_millis()
+    ));
+    cluster.show(&["get", "pods", "-n", SHOP, "-l", "app=cart"])
+}
+
+fn lost_node(cluster: &mut Cluster) -> Done {
+    let lost = NODES[1];
+    title(&format!(
+        "A bigger accident: node {lost} is lost, its agent and its containers together"
+    ));
+    cluster.lose(lost)?;
+    let began = Instant::now();
+    cluster.until(
+        "the whole shop runs elsewhere",
+        &["get", "pods", "-n", SHOP, "-o", "wide"],
+        |pods| {
+            let ready = pods.column("READY");
+            let nodes = pods.column("NODE");
+            let status = pods.column("STATUS");
+            let elsewhere = ready.iter().zip(&nodes).zip(&status);
+            elsewhere
+                .filter(|((ready, node), status)| {
+                    **ready == "1/1" && **node != lost && **status == "Running"
+                })
+                .count()
+                == 7
+        },
+    )?;
+    say(&format!(
+        "seven pods run on two nodes after {} ms",
+        began.elapsed().as_millis()
+    ));
+    cluster.show(&["get", "nodes"])?;
+
+    title(&format!("{lost} comes back; nothing runs twice"));
+    cluster.start_agent(lost)?;
+    cluster.until("three nodes are Ready", &["get", "nodes"], |nodes| {
+        nodes
+            .column("STATUS")
+            .iter()
+            .filter(|status| **status == "Ready")
+            .count()
+            == NODES.len()
+    })?;
+    whole_shop(cluster, 7)?;
+    cluster.show(&["get", "pods", "-n", SHOP, "-o", "wide"])
+}
+
+/// Waits until the shop has exactly so many pods and each of them is ready.
+fn whole_shop(cluster: &mut Cluster, pods: usize) -> Done {
+    cluster.until(
+        "the whole shop is ready",
+        &["get", "pods", "-n", SHOP],
+        |table| {
+            let ready = table
+                .column("READY")
+                .iter()
+                .filter(|cell| **cell == "1/1")
+                .count();
+            table.len() == pods && ready == pods
+        },
+    )
+}
+
+fn title(text: &str) {
+    say(&format!("\n=== {text}"));
+}

@@ -1,0 +1,263 @@
+//! The demo's processes: one server and its agents, started, killed, and ended to the last container.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::NODES;
+use crate::shell::{self, Done, Failure, command, read, run, say};
+use crate::table::Table;
+use crate::tools;
+
+/// Longest wait for anything that the demo shows; on two cores most of it takes a few seconds.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(100);
+const ADDRESS: &str = "127.0.0.1:16443";
+
+/// A running demo.
+pub(super) struct Cluster {
+    skiff: PathBuf,
+    folder: PathBuf,
+    processes: BTreeMap<String, Child>,
+}
+
+impl Cluster {
+    /// Starts the server and waits for its API.
+    pub(super) fn start() -> Done<Self> {
+        let folder = folder();
+        fs::create_dir_all(&folder).map_err(|source| file(&folder, source))?;
+        let skiff = tools::skiff_binary();
+        let mut cluster = Self {
+            skiff,
+            folder,
+            processes: BTreeMap::new(),
+        };
+        let data = cluster.folder.join("server").display().to_string();
+        cluster.spawn(
+            "server",
+            &["server", "--data-dir", &data, "--listen", ADDRESS],
+        )?;
+        cluster.until("the API answers", &["get", "namespaces"], |_| true)?;
+        Ok(cluster)
+    }
+
+    /// Starts the agent of a node, which joins by the server's token.
+    pub(super) fn start_agent(&mut self, node: &str) -> Done {
+        let token = self.folder.join("server/agent.token");
+        let token = fs::read_to_string(&token).map_err(|source| file(&token, source))?;
+        let server = format!("https://{ADDRESS}");
+        let data = self.folder.join(node).display().to_string();
+        let join = ["--server", &server, "--token", token.trim()];
+        let own = ["--data-dir", &data, "--name", node];
+        self.spawn(
+            node,
+            &[&["agent"], join.as_slice(), own.as_slice()].concat(),
+        )
+    }
+
+    /// Runs a `skiff` command before the person's eyes.
+    pub(super) fn show(&self, args: &[&str]) -> Done {
+        run(&mut self.skiff(args))
+    }
+
+    /// Waits until the table that a command prints shows a fact.
+    pub(super) fn until(
+        &mut self,
+        fact: &str,
+        args: &[&str],
+        holds: impl Fn(&Table<'_>) -> bool,
+    ) -> Done {
+        let began = Instant::now();
+        loop {
+            let seen = read(&mut self.skiff(args));
+            if seen.as_ref().is_ok_and(|text| holds(&Table::parse(text))) {
+                return Ok(());
+            }
+            self.all_alive()?;
+            if began.elapsed() > PATIENCE {
+                let seen = seen.unwrap_or_else(|failure| failure.to_string());
+                let after = PATIENCE.as_secs();
+                return Err(Failure::Broken(format!(
+                    "{fact}: not within {after} s:\n{seen}"
+                )));
+            }
+            shell::pause(PAUSE);
+        }
+    }
+
+    /// Kills the running container of the shop's service of that name.
+    pub(super) fn kill_one_container(&self, service: &str) -> Done {
+        let wanted = format!("label=io.skiff.container={service}");
+        let found = ids(
+            &[
+                "ps",
+                "--quiet",
+                "--filter",
+                "label=io.skiff.namespace=shop",
+                "--filter",
+            ],
+            &wanted,
+        )?;
+        let first = found
+            .first()
+            .ok_or_else(|| Failure::Broken(format!("no {service} runs")))?;
+        run(&mut command("docker", ["kill", first]))
+    }
+
+    /// Ends a node at once: its agent by SIGKILL, its containers by the Engine.
+    pub(super) fn lose(&mut self, node: &str) -> Done {
+        say(&format!(
+            "$ kill -9 <agent {node}>; docker kill <its containers>"
+        ));
+        if let Some(agent) = self.processes.remove(node) {
+            end(agent);
+        }
+        let label = label(node);
+        let containers = ids(&["ps", "--quiet", "--filter"], &label)?;
+        read(Command::new("docker").arg("kill").args(containers)).map(drop)
+    }
+
+    /// Leaves everything running and says how to go on.
+    pub(super) fn keep(self) {
+        let kubeconfig = self.folder.join("server/admin.kubeconfig");
+        say(&format!(
+            "\nThe cluster keeps running. Use it:\n  export KUBECONFIG={}\n  {} get pods -A -o wide\n  \
+             kubectl get pods -A -o wide\nEnd it: cargo xtask demo --stop",
+            kubeconfig.display(),
+            self.skiff.display()
+        ));
+    }
+
+    /// Ends every process and removes every container, network and file.
+    pub(super) fn stop(mut self) -> Done {
+        for (_, child) in std::mem::take(&mut self.processes) {
+            end(child);
+        }
+        clean(&self.folder)
+    }
+
+    fn skiff(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.skiff);
+        command.args(args).current_dir(shell::root());
+        command.env("KUBECONFIG", self.folder.join("server/admin.kubeconfig"));
+        command
+    }
+
+    fn spawn(&mut self, name: &str, args: &[&str]) -> Done {
+        let path = self.folder.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&path);
+        let log = log.map_err(|source| file(&path, source))?;
+        let errors = log.try_clone().map_err(|source| file(&path, source))?;
+        let mut command = Command::new(&self.skiff);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        let shown = format!("skiff {}", args.first().copied().unwrap_or_default());
+        let child = command.spawn().map_err(|source| Failure::Start {
+            command: shown,
+            source,
+        })?;
+        let pid = self.folder.join(format!("{name}.pid"));
+        fs::write(&pid, child.id().to_string()).map_err(|source| file(&pid, source))?;
+        self.processes.insert(name.to_owned(), child);
+        Ok(())
+    }
+
+    /// A process that ended by itself ends the demo, with its last words.
+    fn all_alive(&mut self) -> Done {
+        for (name, child) in &mut self.processes {
+            if let Ok(Some(status)) = child.try_wait() {
+                let log = self.folder.join(format!("{name}.log"));
+                let said = fs::read_to_string(log).unwrap_or_default();
+                let command = format!("skiff ({name})");
+                return Err(Failure::Exit {
+                    command,
+                    status,
+                    said,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ends a demo that was left running, if there is one.
+///
+/// # Errors
+/// The Engine refuses to remove something.
+pub(super) fn stop_what_was_left() -> Done {
+    let folder = folder();
+    let entries = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let pids = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pid"));
+    for path in pids {
+        let pid = fs::read_to_string(&path).map_err(|source| file(&path, source))?;
+        // The id may be another process's by now: ours names the demo's folder.
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()) {
+            run(&mut command("kill", ["-KILL", &pid]))?;
+        }
+    }
+    clean(&folder)
+}
+
+fn clean(folder: &Path) -> Done {
+    for node in NODES {
+        let label = label(node);
+        for (list, remove) in [
+            (
+                ["ps", "--all", "--quiet", "--filter"].as_slice(),
+                ["rm", "--force", "--volumes"].as_slice(),
+            ),
+            (
+                ["network", "ls", "--quiet", "--filter"].as_slice(),
+                ["network", "rm"].as_slice(),
+            ),
+        ] {
+            let found = ids(list, &label)?;
+            if !found.is_empty() {
+                read(Command::new("docker").args(remove).args(found))?;
+            }
+        }
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(|source| file(folder, source))?;
+    }
+    Ok(())
+}
+
+/// What a listing command of Docker, which ends in `--filter`, finds by a filter.
+fn ids(list: &[&str], filter: &str) -> Done<Vec<String>> {
+    let found = read(Command::new("docker").args(list).arg(filter))?;
+    Ok(found.lines().map(str::to_owned).collect())
+}
+
+fn label(node: &str) -> String {
+    format!("label=io.skiff.node={node}")
+}
+
+/// Where the demo keeps data, logs and process ids.
+fn folder() -> PathBuf {
+    shell::target_dir().join("demo")
+}
+
+fn end(mut child: Child) {
+    // Both fail only for a process that has ended by itself, which is what is wanted.
+    child.kill().unwrap_or_default();
+    drop(child.wait());
+}
+
+fn file(path: &Path, source: std::io::Error) -> Failure {
+    Failure::File {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,59 @@
+//! Which end-to-end suites there are and what each needs from the machine.
+
+use crate::tools::Need;
+
+/// One test binary of the `skiff-tests` package.
+pub(crate) struct Suite {
+    /// The binary's name, `tests/tests/NAME.rs`.
+    pub(crate) name: &'static str,
+    /// What it can't run without.
+    pub(crate) needs: &'static [Need],
+}
+
+/// Every suite; `tidy` holds the list against the folder.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "tidy",
+        needs: &[],
+    },
+    Suite {
+        name: "harness",
+        needs: &[
+            Need::Docker,
+            Need::Busybox,
+            Need::Kubectl,
+            Need::Mounts,
+            Need::SecondEngine,
+        ],
+    },
+    Suite {
+        name: "walk",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Shop],
+    },
+    Suite {
+        name: "kubectl",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Kubectl],
+    },
+    Suite {
+        name: "faults_input",
+        needs: &[Need::Skiff, Need::Docker],
+    },
+    Suite {
+        name: "faults_agent",
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::SecondEngine,
+            Need::Faketime,
+        ],
+    },
+    Suite {
+        name: "faults_server",
+        needs: &[Need::Skiff, Need::Mounts],
+    },
+    Suite {
+        name: "powerloss",
+        needs: &[Need::Skiff, Need::Mounts],
+    },
+];
