@@ -13,7 +13,7 @@ pub enum LogError {
         "the raft log is damaged: {path} at byte {offset} should hold frame {missing} and does \
          not, yet frame {later} behind it is intact; acknowledged writes may be missing, so this \
          server does not start. If other servers of the cluster run, move {} away and let this \
-         server join again; otherwise restore a backup with `skiff cluster restore`",
+         server join again; otherwise restore a backup of the data directory",
          path.parent().unwrap_or(path).display(), path = path.display()
     )]
     Damaged {

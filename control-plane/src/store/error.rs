@@ -74,7 +74,7 @@ pub enum OpenError {
     /// There is a checkpoint but no log.
     #[error(
         "there is a checkpoint at entry {index} but no raft log: writes acknowledged later would be \
-         forgotten. Put the log directory back, or restore a backup with `skiff cluster restore`"
+         forgotten. Put the log directory back, or restore a backup of the data directory"
     )]
     LogMissing {
         /// What the checkpoint holds.
@@ -84,7 +84,7 @@ pub enum OpenError {
     #[error(
         "the raft log begins behind entry {base} and no good checkpoint reaches it. If other \
          servers run, move this server's directory away and let it join again; otherwise restore a \
-         backup with `skiff cluster restore`"
+         backup of the data directory"
     )]
     CheckpointMissing {
         /// Where the log begins.

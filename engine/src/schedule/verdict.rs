@@ -1,4 +1,4 @@
-//! Why a node does not fit a pod: as data for `skiff why`, and in the words that users of kubectl
+//! Why a node does not fit a pod: as data, and in the words that users of kubectl
 //! know.
 
 use std::collections::BTreeMap;
