@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::skiff::{Said, run};
 
@@ -15,6 +16,9 @@ pub const NODE_LABEL: &str = "io.skiff.node";
 const APPLETS: [&str; 12] = [
     "sh", "sleep", "cat", "echo", "true", "false", "mkdir", "rm", "wget", "nc", "httpd", "id",
 ];
+
+/// How long removing what a test left may take.
+const REMOVE_MAX: Duration = Duration::from_secs(30);
 
 /// One Engine, by its socket.
 #[derive(Clone, Debug, Default)]
@@ -72,9 +76,11 @@ impl Engine {
         }
     }
 
-    /// Removes all containers and networks with a label.
+    /// Removes all containers and networks with a label. Best effort within a bound: the test's own
+    /// verdict must not be hidden by the clean-up's.
     pub fn remove(&self, label: &str) {
         let label = format!("label={label}");
+        let began = Instant::now();
         for (list, remove) in [
             (
                 ["ps", "--all", "--quiet"].as_slice(),
@@ -85,11 +91,14 @@ impl Engine {
                 ["network", "rm"].as_slice(),
             ),
         ] {
-            let found = run(self.command().args(list).args(["--filter", &label])).out;
-            let ids: Vec<&str> = found.lines().collect();
-            if !ids.is_empty() {
-                // Best effort: the test's own verdict must not be hidden by the clean-up's.
-                run(self.command().args(remove).args(ids));
+            loop {
+                let found = run(self.command().args(list).args(["--filter", &label])).out;
+                if found.trim().is_empty() || began.elapsed() > REMOVE_MAX {
+                    break;
+                }
+                // The Engine refuses what it is about to remove already, and networks whose last
+                // container is not quite gone: hence the loop.
+                run(self.command().args(remove).args(found.lines()));
             }
         }
     }

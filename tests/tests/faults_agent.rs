@@ -1,5 +1,7 @@
 //! Faults on a node: images and programs that fail, agents and Engines that die, clocks that lie.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -204,15 +206,18 @@ fn a_clock_that_is_an_hour_off_does_not_matter() {
         let mut cluster = Cluster::server();
         cluster.engine.busybox_image(BUSYBOX);
         let node = format!("{}-1", cluster.prefix);
-        let mut agent = Command::new("faketime");
-        // Only the calendar is off: no fault of a clock makes monotonic time jump.
+        let mut agent = Command::new(binary());
         agent
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .args(["-f", shift])
-            .arg(binary());
+            .env("LD_PRELOAD", libfaketime())
+            .env("FAKETIME", shift);
+        // Only the calendar is off: no fault of a clock makes monotonic time jump.
+        agent.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         agent.args(cluster.agent_args(&node));
         cluster.start_agent(&node, &mut agent);
         cluster.wait_for_nodes(1);
+        let [told, right] =
+            [cluster.agent(&node).log(), cluster.server.log()].map(|log| hour(&log));
+        assert_ne!(told, right, "the agent's own log shows the wrong hour");
         cluster
             .api()
             .create(DEPLOYMENTS, &given::deployment("web", 1, FOREVER));
@@ -227,6 +232,30 @@ fn a_clock_that_is_an_hour_off_does_not_matter() {
             }
         });
     }
+}
+
+/// Day and hour of the first line of a log: `2026-11-23T04`.
+fn hour(log: &str) -> String {
+    let start = log.find("20").expect("a log line has a time");
+    log.chars()
+        .skip(log[..start].chars().count())
+        .take("2026-11-23T04".len())
+        .collect()
+}
+
+/// What the command `faketime` loads into a program. That command itself would stay in between, and
+/// be killed in the agent's place.
+fn libfaketime() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").expect("a folder of libraries");
+    folders
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .path()
+                .join("faketime/libfaketimeMT.so.1")
+        })
+        .find(|path| path.is_file())
+        .expect("libfaketime is installed")
 }
 
 fn one_node() -> Cluster {

@@ -90,16 +90,8 @@ impl Cluster {
     /// Kills the running container of the shop's service of that name.
     pub(super) fn kill_one_container(&self, service: &str) -> Done {
         let wanted = format!("label=io.skiff.container={service}");
-        let found = ids(
-            &[
-                "ps",
-                "--quiet",
-                "--filter",
-                "label=io.skiff.namespace=shop",
-                "--filter",
-            ],
-            &wanted,
-        )?;
+        let of_shop = "label=io.skiff.namespace=shop";
+        let found = ids(&["ps", "--quiet", "--filter", of_shop, "--filter", &wanted])?;
         let first = found
             .first()
             .ok_or_else(|| Failure::Broken(format!("no {service} runs")))?;
@@ -115,7 +107,7 @@ impl Cluster {
             end(agent);
         }
         let label = label(node);
-        let containers = ids(&["ps", "--quiet", "--filter"], &label)?;
+        let containers = ids(&["ps", "--quiet", "--filter", &label])?;
         read(Command::new("docker").arg("kill").args(containers)).map(drop)
     }
 
@@ -212,21 +204,14 @@ pub(super) fn stop_what_was_left() -> Done {
 fn clean(folder: &Path) -> Done {
     for node in NODES {
         let label = label(node);
-        for (list, remove) in [
-            (
-                ["ps", "--all", "--quiet", "--filter"].as_slice(),
-                ["rm", "--force", "--volumes"].as_slice(),
-            ),
-            (
-                ["network", "ls", "--quiet", "--filter"].as_slice(),
-                ["network", "rm"].as_slice(),
-            ),
-        ] {
-            let found = ids(list, &label)?;
-            if !found.is_empty() {
-                read(Command::new("docker").args(remove).args(found))?;
-            }
-        }
+        remove_all(
+            &["ps", "--all", "--quiet", "--filter", &label],
+            &["rm", "--force", "--volumes"],
+        )?;
+        remove_all(
+            &["network", "ls", "--quiet", "--filter", &label],
+            &["network", "rm"],
+        )?;
     }
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(|source| file(folder, source))?;
@@ -234,9 +219,26 @@ fn clean(folder: &Path) -> Done {
     Ok(())
 }
 
-/// What a listing command of Docker, which ends in `--filter`, finds by a filter.
-fn ids(list: &[&str], filter: &str) -> Done<Vec<String>> {
-    let found = read(Command::new("docker").args(list).arg(filter))?;
+/// Removes what a listing command of Docker finds until it finds nothing: the Engine refuses what
+/// it is about to remove already, and networks whose last container is not quite gone.
+fn remove_all(list: &[&str], remove: &[&str]) -> Done {
+    let began = Instant::now();
+    loop {
+        let found = ids(list)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let removed = read(Command::new("docker").args(remove).args(found));
+        if removed.is_err() && began.elapsed() > PATIENCE {
+            return removed.map(drop);
+        }
+        shell::pause(PAUSE);
+    }
+}
+
+/// What a listing command of Docker finds.
+fn ids(list: &[&str]) -> Done<Vec<String>> {
+    let found = read(Command::new("docker").args(list))?;
     Ok(found.lines().map(str::to_owned).collect())
 }
 
