@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::CliError;
+use crate::print;
 
 /// What is logged unless `$SKIFF_LOG` says otherwise, in the syntax of tracing's filters.
 const FILTER: &str = "info";
@@ -17,6 +18,7 @@ pub(crate) fn start_log(json: bool, default: &str) {
         .unwrap_or_else(|_| EnvFilter::new(FILTER));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(print::is_watched())
         .with_writer(std::io::stderr);
     // A second start in one process keeps the first log.
     let started = if json {

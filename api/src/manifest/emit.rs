@@ -31,7 +31,8 @@ pub fn to_yaml(value: &Value) -> String {
         Shape::Map(map) => write_map(map, 0, &mut out),
         Shape::List(items) => write_list(items, 0, &mut out),
         Shape::Inline(value) => {
-            write_scalar(value, 0, &mut out);
+            // Indented, since a line of a text may look like a mark between documents.
+            write_scalar(value, 2, &mut out);
             out.push('\n');
         }
     }
