@@ -2,7 +2,7 @@
 //! and two starts for each pod, at most twice as many in flight as there are cores.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig, NetworkCreateRequest};
@@ -29,6 +29,8 @@ const RAW: &str = "skiff-bench-raw";
 pub(crate) fn rows() -> Vec<Row> {
     let engine = Engine::default();
     engine.busybox_image(IMAGE);
+    // What a round that was interrupted left would be in the way.
+    engine.remove(&format!("{INSTANCE_LABEL}={RAW}"));
     let (mut skiff, mut raw, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         // Alternating, so that a noisy minute hits both.
@@ -95,10 +97,12 @@ fn by_engine() -> Duration {
     runtime.block_on(async {
         let docker = Docker::connect_with_local_defaults().expect("the Engine's socket");
         let network = NetworkCreateRequest {
-            name: RAW.to_owned(),
+            // A network of an earlier round may be stuck in the Engine.
+            name: format!("{RAW}-{}", began_at()),
             labels: Some([(INSTANCE_LABEL.to_owned(), RAW.to_owned())].into()),
             ..NetworkCreateRequest::default()
         };
+        let name: Arc<str> = network.name.as_str().into();
         docker
             .create_network(network)
             .await
@@ -108,9 +112,10 @@ fn by_engine() -> Duration {
         let pods: Vec<_> = (1..PODS)
             .map(|_| {
                 let (docker, in_flight) = (docker.clone(), Arc::clone(&in_flight));
+                let network = Arc::clone(&name);
                 tokio::spawn(async move {
                     let _permit = in_flight.acquire().await.expect("nobody closes it");
-                    let sandbox = start(&docker, RAW).await;
+                    let sandbox = start(&docker, &network).await;
                     start(&docker, &format!("container:{sandbox}")).await;
                 })
             })
@@ -120,6 +125,12 @@ fn by_engine() -> Duration {
         }
         began.elapsed()
     })
+}
+
+/// Milliseconds of the calendar: no two rounds share one.
+fn began_at() -> u128 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.expect("after 1970").as_millis()
 }
 
 async fn start(docker: &Docker, network: &str) -> String {
