@@ -12,7 +12,7 @@ use bytes::Bytes;
 use raft::eraftpb::ConfState;
 
 mod generation;
-mod mark;
+pub(crate) mod mark;
 mod sled_store;
 
 pub use sled_store::SledCheckpoints;

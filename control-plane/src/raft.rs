@@ -98,4 +98,19 @@ pub struct RaftStatus {
     pub voters: Vec<u64>,
     /// The ids of the members that only learn.
     pub learners: Vec<u64>,
+    /// On the leader: how far each other member is.
+    pub followers: Vec<FollowerStatus>,
+}
+
+/// How a leader sees another member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowerStatus {
+    /// The member's id.
+    pub member: u64,
+    /// The last index that it is known to have.
+    pub matched: u64,
+    /// Whether it was heard within the last election time-out.
+    pub active: bool,
+    /// Whether it is being sent a snapshot.
+    pub in_snapshot: bool,
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use raft::eraftpb::Message;
 use skiff_api::Millis;
 use skiff_engine::{Change, Command, Outcome, State, Write};
 use tokio::sync::{oneshot, watch};
@@ -19,9 +18,11 @@ use crate::raft::{
 };
 
 mod error;
+mod group;
 mod open;
 
 pub use error::{OpenError, ProposeError, ReadError};
+pub use group::{ChangeError, MemberChange, TransferError};
 
 /// Writes proposed together go as commands of about this size: an entry of the log stays short,
 /// and each write succeeds or conflicts by itself anyway.
@@ -175,11 +176,6 @@ impl Store {
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<bool> {
         self.inner.shared.leading()
-    }
-
-    /// Takes a message from another member.
-    pub fn receive(&self, message: Message) {
-        self.inner.inbox.message(message);
     }
 
     /// Finishes what was proposed, takes a checkpoint if it saves the next start much work, and

@@ -64,6 +64,14 @@ impl State {
         self.objects.values()
     }
 
+    /// Every object behind a key, or all of them, in the order of keys.
+    pub fn objects_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Object> {
+        let first = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
+        self.objects
+            .range((first, Bound::Unbounded))
+            .map(|(_, object)| object)
+    }
+
     /// The objects of a kind, in one namespace or in all, in the order of keys.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> impl Iterator<Item = &Object> {
         let first = Key {

@@ -7,7 +7,7 @@ const MARK_VERSION: u8 = 1;
 
 /// What all records together must come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     count: u64,
     pub(super) bytes: u64,
     sum: u32,
@@ -27,7 +27,7 @@ impl Summary {
     }
 }
 
-pub(super) fn encode(mark: &Mark, summary: Summary) -> Vec<u8> {
+pub(crate) fn encode(mark: &Mark, summary: Summary) -> Vec<u8> {
     let mut bytes = vec![MARK_VERSION, u8::from(mark.conf_state.auto_leave)];
     let numbers = [
         mark.index,
@@ -53,7 +53,7 @@ pub(super) fn encode(mark: &Mark, summary: Summary) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Option<(Mark, Summary)> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<(Mark, Summary)> {
     let (bytes, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
     if u32::from_le_bytes(sum.try_into().ok()?) != crc32fast::hash(bytes) {
         return None;

@@ -11,6 +11,8 @@ use serde_json::json;
 use skiff_api::{Key, Kind, Object};
 use skiff_engine::Expect;
 
+use raft::eraftpb::Message;
+
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::disk::MemoryDisk;
