@@ -6,16 +6,23 @@ use std::collections::VecDeque;
 use protobuf::Message as _;
 use raft::eraftpb::{
     ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
+    Snapshot,
 };
-use raft::{Config, RawNode, ReadOnlyOption, ReadState, StateRole};
+use raft::{Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole};
 
-use super::inbox::Proposal;
+use super::inbox::{Proposal, Report};
 use super::{
-    COMMITTED_BYTES_MAX, ELECTION_TICKS, HEARTBEAT_TICKS, MESSAGE_BYTES_MAX,
+    COMMITTED_BYTES_MAX, ELECTION_TICKS, FollowerStatus, HEARTBEAT_TICKS, MESSAGE_BYTES_MAX,
     MESSAGES_IN_FLIGHT_MAX, RaftStatus, UNCOMMITTED_BYTES_MAX, logger, packing,
 };
-use crate::log::{Batch, LogView};
+use crate::log::{Base, Batch, LogView};
+use crate::snapshot::StateAt;
 use crate::store::ProposeError;
+
+mod members;
+mod pinned;
+
+pub use pinned::ElectionSeed;
 
 /// Commands are merged into entries of about this size: large enough to share the cost of an
 /// entry, small enough to keep messages to peers short.
@@ -26,8 +33,19 @@ const ENTRY_BYTES: usize = 256 << 10;
 pub(crate) struct Write {
     /// To be given to [`Node::durable`] when done.
     pub(super) number: u64,
+    /// A snapshot took the place of the log up to here.
+    pub(super) base: Option<Base>,
     pub(super) batch: Batch,
     pub(super) messages: Vec<Message>,
+}
+
+/// What the applier is given, in order.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    /// An entry was committed.
+    Entry(Committed),
+    /// A snapshot takes the place of the state.
+    Snapshot(Box<StateAt>),
 }
 
 /// A committed entry.
@@ -47,8 +65,10 @@ pub(crate) struct Committed {
 pub(crate) struct Turn {
     pub(super) write: Option<Write>,
     pub(super) messages: Vec<Message>,
-    pub(super) committed: Vec<Committed>,
+    pub(super) decided: Vec<Decided>,
     pub(super) reads: Vec<ReadState>,
+    /// The members are others from here on.
+    pub(super) members_changed: bool,
 }
 
 /// Proposals that stand at an index of our log.
@@ -72,11 +92,23 @@ pub(crate) struct Node {
     hard_state: Option<HardState>,
     /// Whether we led when we last looked, and in which term.
     led: Option<u64>,
+    /// Snapshots that are durable here and that raft has not decided about.
+    incoming: Vec<StateAt>,
+    /// The newest term and vote.
+    voted: (u64, u64),
+    /// The write that makes them durable, until it has.
+    voting: Option<u64>,
+    pinned: Option<pinned::Pinned>,
 }
 
 impl Node {
     /// A member that has applied everything up to `applied`.
-    pub(crate) fn new(member: u64, view: LogView, applied: u64) -> raft::Result<Self> {
+    pub(crate) fn new(
+        member: u64,
+        view: LogView,
+        applied: u64,
+        seed: Option<ElectionSeed>,
+    ) -> raft::Result<Self> {
         let config = Config {
             id: member,
             election_tick: ELECTION_TICKS,
@@ -92,12 +124,13 @@ impl Node {
             ..Config::default()
         };
         let mut raw = RawNode::new(&config, view.clone(), &logger::logger())?;
+        let voted = (raw.raft.term, raw.raft.vote);
         let voters = raw.raft.prs().conf().to_conf_state().voters;
         if voters == [member] {
             // Nobody else could win: there is no election time-out to wait for.
             raw.campaign()?;
         }
-        Ok(Self {
+        let mut node = Self {
             raw,
             view,
             pending: VecDeque::new(),
@@ -105,25 +138,62 @@ impl Node {
             proposed_bytes: 0,
             hard_state: None,
             led: None,
-        })
+            incoming: Vec::new(),
+            voted,
+            voting: None,
+            pinned: seed.map(pinned::Pinned::new),
+        };
+        node.pin();
+        Ok(node)
     }
 
     pub(super) fn tick(&mut self) {
         self.raw.tick();
+        if let Some(pinned) = &mut self.pinned {
+            pinned.tick();
+        }
+        self.pin();
     }
 
     /// Takes a message from a peer.
     pub(super) fn step(&mut self, message: Message) {
         if message.get_msg_type() == MessageType::MsgSnapshot {
-            // No member of this version sends one: its log reaches back to all that others need.
-            tracing::error!(
+            tracing::warn!(
                 from = message.from,
-                "a snapshot was refused: it cannot be stored yet"
+                "a snapshot without its state was dropped"
             );
             return;
         }
         if let Err(err) = self.raw.step(message) {
             tracing::debug!(%err, "a peer's message was not taken");
+        }
+        self.pin();
+    }
+
+    /// Takes a snapshot whose state is durable here already.
+    pub(super) fn step_snapshot(&mut self, message: Message, snapshot: StateAt) {
+        self.incoming.push(snapshot);
+        if let Err(err) = self.raw.step(message) {
+            tracing::debug!(%err, "a snapshot was not taken");
+        }
+        if self.raw.snap().is_none() {
+            self.incoming.clear();
+        }
+        self.pin();
+    }
+
+    /// Takes the transport's word about another member.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Unreachable(member) => self.raw.report_unreachable(member),
+            Report::Snapshot { member, arrived } => {
+                let status = if arrived {
+                    SnapshotStatus::Finish
+                } else {
+                    SnapshotStatus::Failure
+                };
+                self.raw.report_snapshot(member, status);
+            }
         }
     }
 
@@ -133,6 +203,8 @@ impl Node {
 
     /// Notes how far entries were applied.
     pub(super) fn applied(&mut self, index: u64) {
+        // The state of a snapshot may be shown before the log knows of it for good.
+        let index = index.min(self.raw.raft.raft_log.persisted);
         if index > self.raw.raft.raft_log.applied {
             self.raw.advance_apply_to(index);
             self.view.applied(index);
@@ -147,6 +219,9 @@ impl Node {
             .is_some_and(|(first, _)| *first <= number)
         {
             self.writes.pop_front();
+        }
+        if self.voting.is_some_and(|voting| voting <= number) {
+            self.voting = None;
         }
         self.raw.on_persist_ready(number);
     }
@@ -234,6 +309,20 @@ impl Node {
         if status.voters.is_empty() {
             self.fill_members(status);
         }
+        status.followers.clear();
+        if raft.state != StateRole::Leader {
+            return;
+        }
+        let others = raft.prs().iter().filter(|(id, _)| **id != raft.id);
+        status
+            .followers
+            .extend(others.map(|(id, progress)| FollowerStatus {
+                member: *id,
+                matched: progress.matched,
+                active: progress.recent_active,
+                in_snapshot: progress.state == raft::ProgressState::Snapshot,
+            }));
+        status.followers.sort_unstable_by_key(|one| one.member);
     }
 
     pub(super) fn fill_members(&self, status: &mut RaftStatus) {
@@ -241,8 +330,8 @@ impl Node {
         (status.voters, status.learners) = (members.voters, members.learners);
     }
 
-    /// Takes the work that raft has, if it has any. Its write must go to the disk in order and its
-    /// entries to the applier in order; messages may go at once.
+    /// Takes the work that raft has, if it has any. Its write must go to the disk in order and what
+    /// was decided to the applier in order; messages may go at once.
     pub(super) fn turn(&mut self) -> Option<Turn> {
         if !self.raw.has_ready() {
             return None;
@@ -251,38 +340,46 @@ impl Node {
         let number = ready.number();
         let mut turn = Turn {
             messages: ready.take_messages(),
+            reads: ready.take_read_states(),
             ..Turn::default()
         };
-        turn.reads = ready.take_read_states();
-        if let Some(hard_state) = ready.hs() {
-            self.hard_state = Some(hard_state.clone());
-        }
-        let batch_entries = ready.take_entries();
+        let votes = self.note_hard_state(ready.hs());
+        let base = self.replace_log(ready.snapshot(), &mut turn);
+        let entries = ready.take_entries();
         // What raft reads back while it is on its way to the disk.
-        self.view.append(&batch_entries);
+        self.view.append(&entries);
         let must_write = ready.must_sync();
-        let messages = ready.take_persisted_messages();
+        let mut messages = ready.take_persisted_messages();
         let committed = ready.take_committed_entries();
         self.raw.advance_append_async(ready);
         self.proposed_bytes = 0;
+        if votes {
+            self.voting = Some(number);
+        }
+        if self.voting.is_none() {
+            // They say that we heard the leader, not what is on our disk: a slow disk must not
+            // make us look dead. A new term has to be durable first.
+            let (beats, rest) = messages
+                .into_iter()
+                .partition(|m| m.get_msg_type() == MessageType::MsgHeartbeatResponse);
+            turn.messages.extend::<Vec<_>>(beats);
+            messages = rest;
+        }
         if must_write || !self.writes.is_empty() && !messages.is_empty() {
-            let bytes = batch_entries
-                .iter()
-                .map(|entry| entry.data.len() as u64)
-                .sum();
+            let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
             let hard_state = if must_write {
                 self.hard_state.take()
             } else {
                 None
             };
-            let batch = Batch {
-                hard_state,
-                entries: batch_entries,
-            };
             self.writes.push_back((number, bytes));
             turn.write = Some(Write {
                 number,
-                batch,
+                base,
+                batch: Batch {
+                    hard_state,
+                    entries,
+                },
                 messages,
             });
         } else {
@@ -291,12 +388,43 @@ impl Node {
                 self.raw.on_persist_ready(number);
             }
         }
-        turn.committed = committed
-            .into_iter()
-            .map(|entry| self.commit(entry))
-            .collect();
+        for entry in committed {
+            let entry = self.commit(entry);
+            turn.members_changed |= entry.members.is_some();
+            turn.decided.push(Decided::Entry(entry));
+        }
         self.notice_lost_leadership();
         Some(turn)
+    }
+
+    /// Keeps a new hard state for the next write; whether it is a new term or vote, which others
+    /// may only hear of once it is durable.
+    fn note_hard_state(&mut self, hard_state: Option<&HardState>) -> bool {
+        let Some(new) = hard_state else { return false };
+        let votes = (new.term, new.vote) != self.voted;
+        self.voted = (new.term, new.vote);
+        self.hard_state = Some(new.clone());
+        votes
+    }
+
+    /// Lets a snapshot that raft has accepted take the place of the log and of the state.
+    fn replace_log(&mut self, snapshot: &Snapshot, turn: &mut Turn) -> Option<Base> {
+        if snapshot.is_empty() {
+            return None;
+        }
+        let meta = snapshot.get_metadata();
+        let base = Base {
+            index: meta.index,
+            term: meta.term,
+            conf_state: meta.get_conf_state().clone(),
+        };
+        self.view.rebase(base.clone());
+        let of_this = |at: &StateAt| (at.mark.index, at.mark.term) == (base.index, base.term);
+        let accepted = self.incoming.drain(..).rfind(of_this);
+        turn.decided
+            .extend(accepted.map(|at| Decided::Snapshot(Box::new(at))));
+        turn.members_changed = true;
+        Some(base)
     }
 
     fn commit(&mut self, entry: Entry) -> Committed {
