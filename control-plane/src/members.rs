@@ -17,14 +17,16 @@ use crate::raft::RaftStatus;
 pub mod admission;
 pub mod agreement;
 pub mod format;
+pub mod record;
 pub mod removal;
+pub mod roster;
 
 pub use format::{FORMAT, Formats, write_format};
 
 /// The namespace and name of the ConfigMap.
 const LIST: (&str, &str) = ("kube-system", "skiff-servers");
 /// An entry's name is this and the member's id.
-const PREFIX: &str = "server-";
+pub(crate) const PREFIX: &str = "server-";
 /// The entry with the id that the next server gets.
 const NEXT_ID: &str = "next-id";
 
@@ -172,4 +174,4 @@ fn read_entry(name: &str, text: &str) -> Option<Member> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use super::*;
 use crate::raft::FollowerStatus;
 
 /// A server with the name of its id: 1 is `a`.
-pub(super) fn member(id: u64) -> Member {
+pub(crate) fn member(id: u64) -> Member {
     let letter = char::from(b'`' + u8::try_from(id).unwrap());
     Member {
         id,
@@ -15,12 +15,12 @@ pub(super) fn member(id: u64) -> Member {
     }
 }
 
-pub(super) fn members(ids: impl IntoIterator<Item = u64>) -> Members {
+pub(crate) fn members(ids: impl IntoIterator<Item = u64>) -> Members {
     ids.into_iter().map(|id| (id, member(id))).collect()
 }
 
 /// A group as server 1, its leader, sees it; `silent` are not heard.
-pub(super) fn group(voters: &[u64], learners: &[u64], silent: &[u64]) -> RaftStatus {
+pub(crate) fn group(voters: &[u64], learners: &[u64], silent: &[u64]) -> RaftStatus {
     let others = voters.iter().chain(learners).filter(|id| **id != 1);
     let followers = others.map(|id| FollowerStatus {
         member: *id,
@@ -39,7 +39,7 @@ pub(super) fn group(voters: &[u64], learners: &[u64], silent: &[u64]) -> RaftSta
     }
 }
 
-pub(super) fn list(state: &mut State, members: &Members) -> Outcome {
+pub(crate) fn list(state: &mut State, members: &Members) -> Outcome {
     let mut stamper = Stamper::new(Millis(0), 7);
     let write = List::read(state).replace_by(members, &mut stamper).unwrap();
     let command = Command {
