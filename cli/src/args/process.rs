@@ -59,12 +59,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, value_name = "NAME", env = "SKIFF_NAME")]
     pub name: Option<String>,
     /// A server of the cluster to join, https://HOST:PORT[,…]; not needed again after the first start
-    #[arg(
-        long,
-        value_name = "URL",
-        value_delimiter = ',',
-        env = "SKIFF_JOIN"
-    )]
+    #[arg(long, value_name = "URL", value_delimiter = ',', env = "SKIFF_JOIN")]
     pub join: Vec<String>,
     /// The token for joining: server.token of a running server, or from `skiff cluster add`
     #[arg(
