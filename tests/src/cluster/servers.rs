@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{Cluster, UP_MAX, free_address};
 use crate::api::{Api, Call, Identity};
 use crate::process::Process;
-use crate::{skiff, wait};
+use crate::skiff::{self, Said};
+use crate::wait;
 
 /// A server that joined.
 pub struct Joined {
@@ -132,6 +133,29 @@ impl Cluster {
                 .data
                 .clone(),
         }
+    }
+
+    /// Where a server listens.
+    ///
+    /// # Panics
+    /// If there is no such server.
+    #[must_use]
+    pub fn address_of(&self, number: usize) -> String {
+        match number.checked_sub(1) {
+            None => self.address.clone(),
+            Some(at) => self
+                .joined
+                .get(at)
+                .expect("a server of this cluster")
+                .address
+                .clone(),
+        }
+    }
+
+    /// `skiff ARGS…` as the admin, asking one server; `line` is split at spaces.
+    #[must_use]
+    pub fn skiff_at(&self, number: usize, line: &str) -> Said {
+        skiff::skiff(&self.kubeconfig_of(number), line)
     }
 
     /// The kubeconfig that a server wrote: it names that server.
