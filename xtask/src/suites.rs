@@ -57,6 +57,10 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Busybox],
     },
     Suite {
+        name: "partitions",
+        needs: &[Need::Skiff, Need::Hosts],
+    },
+    Suite {
         name: "powerloss",
         needs: &[Need::Skiff, Need::Mounts],
     },

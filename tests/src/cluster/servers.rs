@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Cluster, UP_MAX, free_address};
+use super::{Cluster, UP_MAX, address_on, command_on};
 use crate::api::{Api, Call, Identity};
+use crate::hosts::Hosts;
 use crate::process::Process;
 use crate::skiff::{self, Said};
 use crate::wait;
@@ -37,6 +37,29 @@ impl Cluster {
         cluster
     }
 
+    /// A server on each of some hosts, all of them voters.
+    #[must_use]
+    pub fn servers_on(hosts: Hosts) -> Self {
+        let count = hosts.count();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("server");
+        let mut cluster = Self::start("server", &data, folder, &[], Some(hosts));
+        for _ in 1..count {
+            cluster.join_server();
+        }
+        cluster.wait_for_voters(count);
+        cluster
+    }
+
+    /// The hosts on which the servers run.
+    ///
+    /// # Panics
+    /// If they all run on this one.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("servers on hosts of their own")
+    }
+
     /// How many servers there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -51,7 +74,7 @@ impl Cluster {
         let number = self.count();
         let name = format!("{}-s{number}", self.prefix);
         let data = self.folder.path().join(format!("server-{number}"));
-        let address = free_address();
+        let address = address_on(self.hosts.as_ref(), number);
         let token = fs::read_to_string(self.data.join("server.token")).expect("read server.token");
         let first = format!("https://{}", self.address);
         let data_dir = data.display().to_string();
@@ -70,7 +93,7 @@ impl Cluster {
         ]
         .map(str::to_owned)
         .to_vec();
-        let process = self.start_joined(&name, &args);
+        let process = self.start_joined(number, &name, &args);
         self.joined.push(Joined {
             name,
             address,
@@ -82,8 +105,8 @@ impl Cluster {
         number
     }
 
-    fn start_joined(&self, name: &str, args: &[String]) -> Process {
-        let mut command = Command::new(skiff::binary());
+    fn start_joined(&self, number: usize, name: &str, args: &[String]) -> Process {
+        let mut command = command_on(self.hosts.as_ref(), number);
         Process::start(name, command.args(args), self.folder.path())
     }
 
@@ -100,7 +123,7 @@ impl Cluster {
             let joined = self.joined.get(at).expect("a server of this cluster");
             (joined.name.clone(), joined.args.clone())
         };
-        let process = self.start_joined(&name, &args);
+        let process = self.start_joined(number, &name, &args);
         self.joined[at].process = process;
     }
 
