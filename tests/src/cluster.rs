@@ -145,20 +145,7 @@ impl Cluster {
     /// # Panics
     /// If the server ends instead, or takes too long.
     pub fn wait_until_up(&mut self) {
-        let kubeconfig = self.kubeconfig();
-        let server = &mut self.server;
-        wait::until("the API answers", UP_MAX, || {
-            assert!(server.runs(), "the server ended:\n{}", server.log());
-            if !kubeconfig.is_file() {
-                return Err("no admin.kubeconfig yet".to_owned());
-            }
-            let ready = Api::new(Identity::of(&kubeconfig)).try_send(&Call::get("/readyz"))?;
-            if ready.status == 200 {
-                Ok(())
-            } else {
-                Err(ready.text())
-            }
-        });
+        self.wait_for_server(0);
     }
 
     /// Starts an agent of that name; one that ran before must have been killed.

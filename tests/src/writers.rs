@@ -13,7 +13,7 @@ use crate::api::{Answer, Call, Connection, Identity};
 use crate::cluster::{items, text};
 
 /// Where they write.
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Bodies of several sizes, so that records end at every place of a block.
 const VALUE_BYTES_MAX: u64 = 3000;
 

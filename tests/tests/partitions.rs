@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use skiff_tests::api::Call;
 use skiff_tests::cluster::{Cluster, items, text};
 use skiff_tests::given;
 use skiff_tests::hosts::Hosts;
 use skiff_tests::wait;
-use skiff_tests::writers::{self, Writers};
+use skiff_tests::writers::{self, CONFIG_MAPS, Writers};
 
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const ELECTION_MAX: Duration = Duration::from_secs(15);
 
 #[test]
@@ -56,7 +54,7 @@ fn a_leader_that_is_cut_off_refuses_and_the_others_go_on() {
         writers::check(&cluster.api_of(leader).get(&old), &acknowledged)
     });
     let acknowledged = writers.stop();
-    agree(&cluster, &acknowledged);
+    cluster.wait_until_all_agree(&acknowledged);
 }
 
 #[test]
@@ -77,7 +75,7 @@ fn a_cut_in_one_direction_neither_stops_the_cluster_nor_makes_it_flap() {
     assert!(after.1 <= before.1 + 1, "it flaps: {before:?} {after:?}");
     hosts.mend(leader, deaf);
     let acknowledged = writers.stop();
-    agree(&cluster, &acknowledged);
+    cluster.wait_until_all_agree(&acknowledged);
 }
 
 #[test]
@@ -121,25 +119,4 @@ fn without_a_majority_nothing_is_acknowledged_until_the_network_is_back() {
 fn term(cluster: &Cluster) -> u64 {
     let status = wait::until("a server answers", ELECTION_MAX, || cluster.status());
     status["term"].as_u64().expect("a term")
-}
-
-fn agree(cluster: &Cluster, acknowledged: &std::collections::BTreeSet<String>) {
-    wait::until("all servers hold the same", ELECTION_MAX, || {
-        let lists: Vec<Value> = (0..cluster.count())
-            .map(|number| {
-                cluster
-                    .api_of(number)
-                    .get(&format!("{CONFIG_MAPS}?resourceVersion=0"))
-            })
-            .collect();
-        for list in &lists {
-            writers::check(list, acknowledged)?;
-        }
-        let contents: Vec<Vec<&Value>> = lists.iter().map(|list| items(list).collect()).collect();
-        if contents.windows(2).all(|pair| pair[0] == pair[1]) {
-            Ok(())
-        } else {
-            Err("they differ".to_owned())
-        }
-    });
 }

@@ -1,20 +1,17 @@
 //! Three servers as processes on real disks: killed, stopped, cut off from their disks, replaced.
 //! Nothing acknowledged is lost, and workloads never notice.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
 use skiff_tests::api::{Call, Identity};
 use skiff_tests::cluster::{Cluster, UP_MAX, items, members, text};
 use skiff_tests::docker::Engine;
 use skiff_tests::given;
 use skiff_tests::wait;
-use skiff_tests::writers::{self, Writers};
+use skiff_tests::writers::{CONFIG_MAPS, Writers};
 
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const WRITERS: usize = 6;
 /// Longer than any election takes, on a machine that does other things as well.
 const ELECTION_MAX: Duration = Duration::from_secs(10);
@@ -39,31 +36,6 @@ fn go_on(writers: &Writers, what: &str) -> Duration {
     began.elapsed()
 }
 
-/// What one server alone has.
-fn local(cluster: &Cluster, number: usize) -> Value {
-    cluster
-        .api_of(number)
-        .get(&format!("{CONFIG_MAPS}?resourceVersion=0"))
-}
-
-/// Waits until every server by itself has all that was acknowledged, whole, and the same.
-fn all_agree(cluster: &Cluster, acknowledged: &BTreeSet<String>) {
-    wait::until("all servers hold the same", UP_MAX, || {
-        let lists: Vec<Value> = (0..cluster.count())
-            .map(|number| local(cluster, number))
-            .collect();
-        for list in &lists {
-            writers::check(list, acknowledged)?;
-        }
-        let contents: Vec<Vec<&Value>> = lists.iter().map(|list| items(list).collect()).collect();
-        if contents.windows(2).all(|pair| pair[0] == pair[1]) {
-            Ok(())
-        } else {
-            Err("they differ".to_owned())
-        }
-    });
-}
-
 #[test]
 fn leaders_are_killed_under_load_and_nothing_acknowledged_is_lost() {
     let mut cluster = Cluster::servers(3);
@@ -85,7 +57,7 @@ fn leaders_are_killed_under_load_and_nothing_acknowledged_is_lost() {
     }
     let acknowledged = writers.stop();
     assert!(acknowledged.len() > 500, "{}", acknowledged.len());
-    all_agree(&cluster, &acknowledged);
+    cluster.wait_until_all_agree(&acknowledged);
 }
 
 #[test]
@@ -104,7 +76,7 @@ fn all_servers_die_at_once_and_come_back_with_everything() {
     for number in 0..3 {
         cluster.wait_for_server(number);
     }
-    all_agree(&cluster, &acknowledged);
+    cluster.wait_until_all_agree(&acknowledged);
 }
 
 #[test]
@@ -119,7 +91,7 @@ fn a_leader_that_is_stopped_for_a_while_gives_way_and_follows_when_it_goes_on() 
     cluster.process(leader).signal(Signal::CONT);
     go_on(&writers, "with it as a follower");
     let acknowledged = writers.stop();
-    all_agree(&cluster, &acknowledged);
+    cluster.wait_until_all_agree(&acknowledged);
 }
 
 #[test]
@@ -135,7 +107,7 @@ fn an_orderly_stop_hands_the_leadership_over() {
     assert!(said.contains("handed the leadership over"), "{said}");
     cluster.start_server_again(leader);
     cluster.wait_for_server(leader);
-    all_agree(&cluster, &writers.stop());
+    cluster.wait_until_all_agree(&writers.stop());
 }
 
 #[test]
@@ -191,7 +163,7 @@ fn a_server_that_lost_its_disk_is_replaced() {
     cluster.start_server_again(victim);
     cluster.wait_for_server(victim);
     cluster.wait_for_voters(3);
-    all_agree(&cluster, &writers.stop());
+    cluster.wait_until_all_agree(&writers.stop());
 }
 
 #[test]

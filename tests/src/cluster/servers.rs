@@ -1,16 +1,17 @@
 //! Clusters of several servers: the first founds the cluster, the others join it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Cluster, UP_MAX, address_on, command_on};
+use super::{Cluster, UP_MAX, address_on, command_on, items};
 use crate::api::{Api, Call, Identity};
 use crate::hosts::Hosts;
 use crate::process::Process;
 use crate::skiff::{self, Said};
-use crate::wait;
+use crate::{wait, writers};
 
 /// A server that joined.
 pub struct Joined {
@@ -240,6 +241,26 @@ impl Cluster {
                 Ok(())
             } else {
                 Err(status.to_string())
+            }
+        });
+    }
+
+    /// Waits until every server by itself has all that was acknowledged, whole, and the same.
+    pub fn wait_until_all_agree(&self, acknowledged: &BTreeSet<String>) {
+        let local = format!("{}?resourceVersion=0", writers::CONFIG_MAPS);
+        wait::until("all servers hold the same", UP_MAX, || {
+            let lists: Vec<Value> = (0..self.count())
+                .map(|number| self.api_of(number).get(&local))
+                .collect();
+            for list in &lists {
+                writers::check(list, acknowledged)?;
+            }
+            let contents: Vec<Vec<&Value>> =
+                lists.iter().map(|list| items(list).collect()).collect();
+            if contents.windows(2).all(|pair| pair[0] == pair[1]) {
+                Ok(())
+            } else {
+                Err("they differ".to_owned())
             }
         });
     }
