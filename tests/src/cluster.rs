@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::api::{Api, Call, Identity};
+use crate::api::{Api, Identity};
 use crate::docker::{Engine, INSTANCE_LABEL, NODE_LABEL};
 use crate::hosts::Hosts;
 use crate::process::Process;

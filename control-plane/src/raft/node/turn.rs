@@ -116,6 +116,8 @@ impl Node {
             }
         }
         for entry in committed {
+            self.unapplied
+                .push_back((entry.index, entry.data.len() as u64));
             let entry = self.commit(entry);
             turn.members_changed |= entry.members.is_some();
             turn.decided.push(Decided::Entry(entry));
