@@ -284,7 +284,11 @@ mod tests {
         let why = String::new;
         let cases = [
             ("done", Ok(response(StatusCode::CREATED)), Verdict::Answer),
-            ("refused", Ok(response(StatusCode::CONFLICT)), Verdict::Answer),
+            (
+                "refused",
+                Ok(response(StatusCode::CONFLICT)),
+                Verdict::Answer,
+            ),
             (
                 "unavailable, for another reason",
                 Ok(response(StatusCode::SERVICE_UNAVAILABLE)),
@@ -293,12 +297,18 @@ mod tests {
             ("not the leader", Ok(send_back()), Verdict::Again),
             (
                 "not dialled",
-                Err(ForwardError::Unreachable { member: 1, why: why() }),
+                Err(ForwardError::Unreachable {
+                    member: 1,
+                    why: why(),
+                }),
                 Verdict::Again,
             ),
             (
                 "broken off",
-                Err(ForwardError::Lost { member: 1, why: why() }),
+                Err(ForwardError::Lost {
+                    member: 1,
+                    why: why(),
+                }),
                 Verdict::Lost,
             ),
         ];

@@ -204,7 +204,10 @@ impl Outbound for Peers {
             } else if message.get_msg_type() == MessageType::MsgSnapshot {
                 // Raft waits for word of it.
                 if self.0.undeliverable.try_send(message.to).is_err() {
-                    tracing::error!(member = message.to, "a snapshot for an unknown server is lost");
+                    tracing::error!(
+                        member = message.to,
+                        "a snapshot for an unknown server is lost"
+                    );
                 }
             }
         }
@@ -213,7 +216,11 @@ impl Outbound for Peers {
 
 impl Inner {
     /// Keeps the connections as the list of servers says, until the end.
-    async fn follow(self: Arc<Self>, group: Arc<dyn Group>, mut undeliverable: mpsc::Receiver<u64>) {
+    async fn follow(
+        self: Arc<Self>,
+        group: Arc<dyn Group>,
+        mut undeliverable: mpsc::Receiver<u64>,
+    ) {
         let mut members = self.members.clone();
         let mut sweep = tokio::time::interval(assemblies::KEPT_FOR);
         self.relink(&members.borrow_and_update().clone(), &group);
@@ -256,7 +263,8 @@ impl Inner {
             links.insert(member, link.clone());
             let (both, group, sending) = (link.clone(), group.clone(), self.sending.clone());
             self.tasks.spawn(async move {
-                let (messages, snapshots) = (both.run(&*group), both.run_snapshots(&*group, &sending));
+                let (messages, snapshots) =
+                    (both.run(&*group), both.run_snapshots(&*group, &sending));
                 tokio::join!(messages, snapshots);
             });
         }
@@ -270,7 +278,9 @@ impl Inner {
 /// A request as the member's own server is asked.
 fn address(mut request: Request<Body>, link: &Link) -> Result<Request<Body>, http::Error> {
     let path = request.uri().path_and_query();
-    let uri = Uri::builder().scheme("https").authority(link.address.as_str());
+    let uri = Uri::builder()
+        .scheme("https")
+        .authority(link.address.as_str());
     let uri = uri.path_and_query(path.map_or("/", |path| path.as_str()));
     *request.uri_mut() = uri.build()?;
     request.headers_mut().insert(MEMBER, link.own.into());

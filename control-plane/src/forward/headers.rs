@@ -97,7 +97,9 @@ pub(super) fn strip(headers: &mut HeaderMap) {
         .flat_map(|names| names.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    let ours = headers.keys().filter(|name| name.as_str().starts_with(OURS));
+    let ours = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(OURS));
     let dropped: Vec<HeaderName> = ours.cloned().chain(listed).chain(HOP_BY_HOP).collect();
     for name in dropped {
         headers.remove(name);
@@ -110,7 +112,8 @@ mod tests {
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let lines = lines.iter();
-        let lines = lines.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let lines =
+            lines.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         lines.collect()
     }
 
@@ -165,7 +168,10 @@ mod tests {
             ("expect", "100-continue"),
         ]);
         let sent = outgoing(&sent, None).unwrap();
-        assert_eq!(names(&sent), ["authorization", "content-type", "skiff-forwarded"]);
+        assert_eq!(
+            names(&sent),
+            ["authorization", "content-type", "skiff-forwarded"]
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use axum::Router;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -113,7 +113,9 @@ impl Inner {
         let stranger = book::is_stranger(from, self.member, &listed, &group.status());
         stranger.then(|| {
             if from == self.member {
-                format!("two servers say that they are server {from}; was its data directory copied?")
+                format!(
+                    "two servers say that they are server {from}; was its data directory copied?"
+                )
             } else {
                 format!("server {from} is not a member of this cluster; was it removed?")
             }
@@ -189,7 +191,12 @@ impl Inner {
         request: Request<Incoming>,
         group: Arc<dyn Group>,
     ) -> Result<Refusal, Refusal> {
-        let full = |_| (StatusCode::SERVICE_UNAVAILABLE, "another one is under way".to_owned());
+        let full = |_| {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "another one is under way".to_owned(),
+            )
+        };
         let turn = self.receiving.clone().try_acquire_owned().map_err(full)?;
         let frames = number(&request, "frames").ok_or_else(|| bad("frames are needed"))?;
         let mut body = request.into_body();

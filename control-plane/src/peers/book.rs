@@ -17,7 +17,10 @@ pub(super) struct Changes {
 /// Compares whom we are connected to with the list.
 pub(super) fn changes(dialled: &BTreeMap<u64, String>, listed: &Members, own: u64) -> Changes {
     let stays = |member: u64, address: &str| {
-        member != own && listed.get(&member).is_some_and(|one| one.address == address)
+        member != own
+            && listed
+                .get(&member)
+                .is_some_and(|one| one.address == address)
     };
     let hang_up = dialled
         .iter()
@@ -85,7 +88,11 @@ mod tests {
                 .iter()
                 .map(|(id, address)| format!("{id}={address}"))
                 .collect();
-            assert_eq!((found.hang_up, dials), (hang_up, dial.iter().map(ToString::to_string).collect()), "{name}");
+            assert_eq!(
+                (found.hang_up, dials),
+                (hang_up, dial.iter().map(ToString::to_string).collect()),
+                "{name}"
+            );
         }
     }
 
@@ -108,7 +115,11 @@ mod tests {
                 voters: vec![1, 2, 3, 5],
                 ..RaftStatus::default()
             };
-            assert_eq!(is_stranger(from, 1, &listed(list), &status), expected, "{name}");
+            assert_eq!(
+                is_stranger(from, 1, &listed(list), &status),
+                expected,
+                "{name}"
+            );
         }
     }
 }

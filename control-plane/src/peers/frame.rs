@@ -30,7 +30,9 @@ pub(super) fn append(message: &Message, out: &mut Vec<u8>) -> Result<(), FrameEr
     out.extend_from_slice(&[0; LEN_BYTES]);
     let written = message.write_to_vec(out);
     let bytes = out.len() - begun - LEN_BYTES;
-    let len = u32::try_from(bytes).ok().filter(|_| bytes <= FRAME_BYTES_MAX);
+    let len = u32::try_from(bytes)
+        .ok()
+        .filter(|_| bytes <= FRAME_BYTES_MAX);
     let place = out.get_mut(begun..begun + LEN_BYTES);
     match (written, len, place) {
         (Ok(()), Some(len), Some(place)) => {

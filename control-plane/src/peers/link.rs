@@ -91,7 +91,12 @@ impl Link {
         if refusals == REFUSALS {
             tracing::error!(member, address, error, "another server turns this one away");
         } else if failures == 1 {
-            tracing::warn!(member, address, error, "no connection to a server; dialling again");
+            tracing::warn!(
+                member,
+                address,
+                error,
+                "no connection to a server; dialling again"
+            );
         } else {
             tracing::debug!(member, address, error, "no connection to a server");
         }
@@ -112,7 +117,11 @@ impl Link {
             Ok(request) => request,
             Err(err) => return Ended::Request(err),
         };
-        tracing::info!(member = self.member, address = self.address, "connected to a server");
+        tracing::info!(
+            member = self.member,
+            address = self.address,
+            "connected to a server"
+        );
         let response = connection.sender.send_request(request);
         tokio::pin!(response);
         loop {

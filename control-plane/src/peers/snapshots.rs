@@ -51,7 +51,10 @@ impl SendError {
             Self::Dial(_) | Self::Broken(_) => true,
             Self::Request(_) | Self::Frame(_) | Self::Frames(_) => false,
             Self::Answered { code, .. } => {
-                matches!(*code, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE)
+                matches!(
+                    *code,
+                    StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE
+                )
             }
         }
     }
@@ -78,7 +81,11 @@ impl Link {
         let index = message.get_snapshot().get_metadata().index;
         let member = self.member;
         let Some(snapshot) = group.snapshot_at(index) else {
-            tracing::warn!(member, index, "a snapshot is no longer kept; raft takes another");
+            tracing::warn!(
+                member,
+                index,
+                "a snapshot is no longer kept; raft takes another"
+            );
             return false;
         };
         for attempt in 1..=TRIES {
