@@ -19,6 +19,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_millis(500);
 /// …and closed if it does not answer within this: a link so slow cannot hold a leader either.
 const PING_MAX: Duration = Duration::from_millis(1500);
+/// After a failure, whoever asks within this shares it: a thousand writes that wait for a leader
+/// are no reason to dial a thousand times.
+const REDIAL_AFTER: Duration = Duration::from_millis(50);
 /// What the other side may send us on one request before we have read it.
 const WINDOW_BYTES: u32 = 1 << 20;
 
@@ -159,7 +162,9 @@ impl Bulk {
         if let Some(open) = open {
             return Ok(open.sender.clone());
         }
-        if let Some((_, why)) = held.failed.as_ref().filter(|(at, _)| *at > asked) {
+        if let Some((at, why)) = &held.failed
+            && *at + REDIAL_AFTER > asked
+        {
             return Err(DialError::JustFailed(why.clone()));
         }
         match connect(tls, address).await {

@@ -115,7 +115,11 @@ impl Link {
         let mut head = Vec::new();
         frame::append(message, &mut head)?;
         let pieces = std::iter::once(Bytes::from(head)).chain(rest);
-        let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+        let body = Body::from_stream(stream::unfold(pieces, |mut pieces| async move {
+            // Making a frame is work; others may run in between.
+            tokio::task::yield_now().await;
+            Some((Ok::<_, Infallible>(pieces.next()?), pieces))
+        }));
         let path = format!("{SNAPSHOT_PATH}?frames={frames}");
         let request = self.request(Method::POST, &path, body)?;
         let response = self.bulk().await?.send_request(request).await?;

@@ -144,7 +144,10 @@ impl Half {
     async fn end(self) {
         self.stop.cancel();
         self.peers.stop().await;
-        assert_eq!(Arc::strong_count(&self.fake), 1, "the store is let go of");
+        until("letting go of the store", || {
+            Arc::strong_count(&self.fake) == 1
+        })
+        .await;
     }
 }
 

@@ -29,6 +29,8 @@ struct Server {
     store: Store,
     peers: Peers,
     router: Router,
+    /// How often a snapshot took the place of its state.
+    restored: Arc<AtomicUsize>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -80,6 +82,14 @@ impl Cluster {
         let peers = Peers::new(id, tls, self.listed.subscribe());
         let hub = WatchHub::new(Revision(0), 1 << 20);
         let publisher = hub.clone();
+        let restored = Arc::new(AtomicUsize::new(0));
+        let seen = restored.clone();
+        let on_applied = Box::new(move |state: &State, news: News<'_>| {
+            if matches!(news, News::Restored) {
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+            publisher.take(state, news);
+        });
         let config = StoreConfig {
             founders: vec![1, 2, 3],
             disk: Arc::new(machine.disk.clone()),
@@ -88,12 +98,7 @@ impl Cluster {
             outbound: Arc::new(peers.clone()),
             ..StoreConfig::new(Path::new("/store"), id)
         };
-        let store = tokio::task::spawn_blocking(move || {
-            Store::open(
-                config,
-                Box::new(move |state: &State, news: News<'_>| publisher.take(state, news)),
-            )
-        });
+        let store = tokio::task::spawn_blocking(move || Store::open(config, on_applied));
         let store = store.await.unwrap().unwrap();
         hub.begin_at(store.state().revision());
         peers.attach(store.clone());
@@ -116,6 +121,7 @@ impl Cluster {
             store,
             peers,
             router,
+            restored,
             stop,
             serving: tokio::spawn(serving),
         };
@@ -308,6 +314,67 @@ async fn a_write_waits_for_the_next_leader_and_says_so_if_none_comes() {
     let (code, refused) = last.create("alone").await;
     assert_eq!(code, 503, "{refused}");
     assert_eq!(refused["details"]["retryAfterSeconds"], 1);
+    without_a_leader(last).await;
+    cluster.end().await;
+}
+
+/// What a server that hears no other still answers.
+async fn without_a_leader(server: &Server) {
+    let get = |path: &'static str| server.ask(Some(ADMIN), Method::GET, path, Value::Null);
+    let (any, unseen, watch, latest, ready) = tokio::join!(
+        get("/api/v1/namespaces/default/configmaps?resourceVersion=0"),
+        get("/api/v1/namespaces/default/configmaps?resourceVersion=1000000"),
+        get("/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=1000000"),
+        get("/api/v1/namespaces/default/configmaps"),
+        get("/readyz"),
+    );
+    assert_eq!(any.0, 200, "what it has, it shows");
+    for (code, refused) in [unseen, watch] {
+        assert_eq!(code, 504, "{refused}");
+        let message = refused["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("Too large resource version: 1000000"),
+            "{message}"
+        );
+        let cause = &refused["details"]["causes"][0]["reason"];
+        assert_eq!(cause, "ResourceVersionTooLarge");
+    }
+    assert_eq!((latest.0, ready.0), (503, 503));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_goes_on_elsewhere_while_nothing_changed() {
+    let cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    let [first, second] = [leader, leader % 3 + 1].map(|id| &cluster.servers[&id]);
+    first.store.propose(vec![namespace()]).await.unwrap();
+    for name in ["a", "b", "c"] {
+        assert_eq!(second.create(name).await.0, 201);
+    }
+    let page = format!("{MAPS}?limit=1");
+    let (_, page) = first
+        .ask(Some(ADMIN), Method::GET, &page, Value::Null)
+        .await;
+    let token = page["metadata"]["continue"].as_str().unwrap();
+    let next = format!("{MAPS}?limit=1&continue={token}");
+    let (code, found) = second
+        .ask(Some(ADMIN), Method::GET, &next, Value::Null)
+        .await;
+    assert_eq!(
+        (code, &found["items"][0]["metadata"]["name"]),
+        (200, &json!("b"))
+    );
+    assert_eq!(second.create("d").await.0, 201);
+    let (code, expired) = cluster.servers[&((leader + 1) % 3 + 1)]
+        .ask(Some(ADMIN), Method::GET, &next, Value::Null)
+        .await;
+    assert_eq!((code, &expired["reason"]), (410, &json!("Expired")));
+    let token = expired["metadata"]["continue"].as_str().unwrap();
+    let onward = format!("{MAPS}?continue={token}");
+    let (code, rest) = second
+        .ask(Some(ADMIN), Method::GET, &onward, Value::Null)
+        .await;
+    assert_eq!((code, rest["items"].as_array().unwrap().len()), (200, 3));
     cluster.end().await;
 }
 
@@ -329,6 +396,7 @@ async fn a_server_that_was_away_for_long_gets_a_snapshot() {
     cluster.boot(away).await;
     let back = cluster.servers[&away].store.clone();
     until("the whole state", || back.state().len() == 400).await;
+    assert!(cluster.servers[&away].restored.load(Ordering::SeqCst) > 0);
     assert!(back.state().objects().eq(first.state().objects()));
     first.propose(vec![namespace()]).await.unwrap();
     assert_eq!(back.read().await.unwrap().len(), 401);
