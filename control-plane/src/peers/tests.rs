@@ -213,6 +213,24 @@ async fn messages_arrive_in_order_and_a_broken_connection_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_died_in_silence_is_noticed() {
+    let (one, two) = two(Router::new()).await;
+    until_heard(&one, &two, 1).await;
+    let lost = one.fake.unreachable.load(Ordering::SeqCst);
+    two.gate.freeze(true);
+    let begun = tokio::time::Instant::now();
+    until("a report", || {
+        one.fake.unreachable.load(Ordering::SeqCst) > lost
+    })
+    .await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    two.gate.freeze(false);
+    until_heard(&one, &two, 2).await;
+    one.end().await;
+    two.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_moved_is_found_and_one_that_vanished_is_left() {
     let (one, two) = two(Router::new()).await;
     until_heard(&one, &two, 1).await;

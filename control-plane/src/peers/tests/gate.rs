@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Passes bytes to a server.
@@ -23,6 +24,7 @@ struct Inner {
     passed: AtomicU64,
     cut_at: AtomicU64,
     cuts: AtomicU64,
+    frozen: watch::Sender<bool>,
 }
 
 impl Gate {
@@ -35,6 +37,7 @@ impl Gate {
             passed: AtomicU64::new(0),
             cut_at: AtomicU64::new(u64::MAX),
             cuts: AtomicU64::new(0),
+            frozen: watch::Sender::new(false),
         });
         let accepting = tokio::spawn({
             let inner = inner.clone();
@@ -75,6 +78,12 @@ impl Gate {
         self.cut();
     }
 
+    /// Holds back all bytes, as a network that swallows them or a server that was stopped would:
+    /// nobody hears that a connection is broken.
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.inner.frozen.send_replace(frozen);
+    }
+
     /// Lets connections through, to this server.
     pub(super) fn open(&self, target: SocketAddr) {
         *self.inner.target.lock().unwrap() = Some(target);
@@ -106,6 +115,7 @@ async fn pass(inner: Arc<Inner>, client: TcpStream, target: SocketAddr) {
     server.set_nodelay(true).unwrap();
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let mut frozen = inner.frozen.subscribe();
     let there = async {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(len @ 1..) = from_client.read(&mut buffer).await {
@@ -115,7 +125,9 @@ async fn pass(inner: Arc<Inner>, client: TcpStream, target: SocketAddr) {
                 inner.cuts.fetch_add(1, Ordering::SeqCst);
                 return;
             }
-            if to_server.write_all(&buffer[..len]).await.is_err() {
+            if frozen.wait_for(|frozen| !frozen).await.is_err()
+                || to_server.write_all(&buffer[..len]).await.is_err()
+            {
                 return;
             }
         }
