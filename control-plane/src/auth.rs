@@ -34,6 +34,8 @@ pub struct Attributes<'a> {
 }
 
 const MASTERS: &str = "system:masters";
+/// Servers, among themselves.
+const SERVERS: &str = "system:servers";
 const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 
@@ -65,6 +67,12 @@ impl Identity {
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.is_in(MASTERS)
+    }
+
+    /// Whether this is one of the cluster's servers.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.is_in(SERVERS)
     }
 
     fn is_in(&self, group: &str) -> bool {

@@ -14,11 +14,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap::{self, BootstrapError};
+use crate::forward;
 use crate::http::{self, Api};
 use crate::join::{self, Join};
 use crate::listener::{self, TlsError};
 use crate::loops;
+use crate::members::Members;
 use crate::nodes::Nodes;
+use crate::peers::{self, Peers};
 use crate::pki::{Pki, PkiError, ServerNames};
 use crate::store::{News, OpenError, Store, StoreConfig};
 use crate::watch::WatchHub;
@@ -97,6 +100,7 @@ pub struct Server {
     /// The file with the agents' join token.
     pub agent_token: PathBuf,
     store: Store,
+    peers: Peers,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _lock: File,
@@ -120,7 +124,10 @@ impl Server {
         let pki = Arc::new(Pki::open(dir, &names(&config, address))?);
         let tls = listener::tls_config(&pki)?;
         let kubeconfig = pki.write_admin_kubeconfig(dir, &url)?;
-        let (store, hub) = open_store(dir.join("db")).await?;
+        let (_, members) = tokio::sync::watch::channel(Arc::new(Members::new()));
+        let peers = Peers::new(MEMBER, Arc::new(peers::tls_config(&pki)?), members);
+        let (store, hub) = open_store(dir.join("db"), peers.clone()).await?;
+        peers.attach(store.clone());
         bootstrap::ensure(&store, dir, &pki.ca_hash()).await?;
 
         let nodes = Nodes::default();
@@ -132,7 +139,9 @@ impl Server {
             pki,
         };
         let router = join::router(join).merge(http::router(Arc::new(api)));
-        let serving = listener::serve(listener, tls, router, nodes.clone(), stop.clone());
+        let router = forward::layer(router, store.clone(), peers.clone());
+        let (agents, others) = (nodes.clone(), peers.clone());
+        let serving = listener::serve(listener, tls, router, agents, others, stop.clone());
         let looping = loops::run(store.clone(), hub, nodes, stop.clone());
         let tasks = vec![tokio::spawn(serving), tokio::spawn(looping)];
         tracing::info!(%address, "the server is ready");
@@ -143,6 +152,7 @@ impl Server {
             kubeconfig,
             agent_token,
             store,
+            peers,
             stop,
             tasks,
             _lock: lock,
@@ -158,15 +168,20 @@ impl Server {
             }
         }
         self.store.shutdown().await;
+        self.peers.stop().await;
     }
 }
 
-async fn open_store(dir: PathBuf) -> Result<(Store, WatchHub), ServerError> {
+async fn open_store(dir: PathBuf, peers: Peers) -> Result<(Store, WatchHub), ServerError> {
     let opening = tokio::task::spawn_blocking(move || {
         let hub = WatchHub::new(Revision(0), HISTORY_BYTES);
         let publisher = hub.clone();
         let on_applied = Box::new(move |state: &State, news: News<'_>| publisher.take(state, news));
-        let store = Store::open(StoreConfig::new(&dir, MEMBER), on_applied)?;
+        let config = StoreConfig {
+            outbound: Arc::new(peers),
+            ..StoreConfig::new(&dir, MEMBER)
+        };
+        let store = Store::open(config, on_applied)?;
         hub.begin_at(store.state().revision());
         Ok::<_, OpenError>((store, hub))
     });
