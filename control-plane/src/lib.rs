@@ -6,6 +6,7 @@
 //! | [`store`], [`raft`], [`log`], [`checkpoint`], [`disk`] | the one door for writes, and what makes them durable |
 //! | [`watch`] | the one door for facts |
 //! | [`http`], [`listener`] | the Kubernetes API on one TLS port |
+//! | [`peers`], [`forward`] | the way between servers; writes on servers that do not lead |
 //! | [`loops`] | the leader's controllers and scheduler |
 //! | [`nodes`] | the agents' reverse connections and heartbeats |
 //! | [`auth`], [`pki`], [`token`], [`join`] | who may do what, certificates, joining |
@@ -18,6 +19,7 @@ pub mod bootstrap;
 pub mod checkpoint;
 pub mod cluster;
 pub mod disk;
+pub mod forward;
 pub mod http;
 pub mod join;
 pub mod joining;
@@ -26,6 +28,7 @@ pub mod log;
 pub mod loops;
 pub mod members;
 pub mod nodes;
+pub mod peers;
 pub mod pki;
 pub mod raft;
 pub mod server;

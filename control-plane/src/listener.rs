@@ -1,4 +1,5 @@
-//! The one port: TLS, then by protocol name either the API or an agent's reverse connection.
+//! The one port: TLS, then by protocol name the API, an agent's reverse connection, or another
+//! server.
 
 use std::io;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Identity;
 use crate::nodes::{self, Nodes};
+use crate::peers::{self, Peers};
 use crate::pki::Pki;
 
 /// A client that has not finished its handshake by then is cut off.
@@ -67,7 +69,9 @@ pub fn tls_config(pki: &Pki) -> Result<rustls::ServerConfig, TlsError> {
         .map_err(TlsError::Certificate)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(pki.current());
-    config.alpn_protocols = vec![nodes::ALPN.to_vec(), b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = [peers::ALPN, nodes::ALPN, b"h2", b"http/1.1"]
+        .map(<[u8]>::to_vec)
+        .to_vec();
     Ok(config)
 }
 
@@ -80,12 +84,14 @@ pub async fn serve(
     tls: rustls::ServerConfig,
     router: Router,
     agents: Nodes,
+    peers: Peers,
     stop: CancellationToken,
 ) {
     let shared = Arc::new(Shared {
         acceptor: TlsAcceptor::from(Arc::new(tls)),
         router,
         agents,
+        peers,
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
@@ -123,6 +129,7 @@ struct Shared {
     acceptor: TlsAcceptor,
     router: Router,
     agents: Nodes,
+    peers: Peers,
 }
 
 impl Shared {
@@ -147,6 +154,10 @@ impl Shared {
             self.agent(stream, identity.as_ref(), stop).await;
             return Ok(());
         }
+        if session.alpn_protocol() == Some(peers::ALPN) {
+            self.server(stream, identity.as_ref());
+            return Ok(());
+        }
         self.client(stream, identity, stop).await
     }
 
@@ -166,6 +177,16 @@ impl Shared {
                 Err(err) => tracing::warn!(node, error = %err, "the agent's connection ended"),
             },
             () = stop.cancelled() => {}
+        }
+    }
+
+    /// Another server: its connection lasts until the transport stops, which is after the store
+    /// did: the clients' last writes need the others.
+    fn server(&self, stream: TlsStream<TcpStream>, identity: Option<&Identity>) {
+        if identity.is_some_and(Identity::is_server) {
+            self.peers.serve(stream, self.router.clone());
+        } else {
+            tracing::warn!("a connection as a server without a server's certificate was refused");
         }
     }
 

@@ -18,6 +18,7 @@ use crate::loops;
 use crate::members::roster::Roster;
 use crate::members::urls;
 use crate::nodes::Nodes;
+use crate::peers::{self, Peers};
 use crate::pki::Pki;
 use crate::store::Store;
 use crate::token::Usage;
@@ -78,6 +79,7 @@ pub struct Server {
     /// The file with the servers' join token.
     pub server_token: PathBuf,
     store: Store,
+    peers: Peers,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _lock: File,
@@ -102,19 +104,21 @@ impl Server {
         let roster = Roster::new(&record);
         let pki = Arc::new(Pki::open(dir, &place::names(&config, address))?);
         let tls = listener::tls_config(&pki)?;
-        let dialling = Arc::new(pki.client_tls().map_err(ServerError::ClientTls)?);
+        let dialling = Arc::new(peers::tls_config(&pki)?);
         let known = urls(&roster.members());
         let kubeconfig = pki.write_admin_kubeconfig(dir, &url, &known)?;
-        let (store, hub) = opening::open_store(dir.join("db"), &record, roster.clone()).await?;
+        let peers = Peers::new(record.id, dialling.clone(), roster.watch());
+        let (store, hub) = opening::open_store(dir, &record, &roster, &peers).await?;
         if store.is_leader() {
             bootstrap::ensure(&store, dir, &pki.ca_hash(), &me).await?;
         }
+        peers.attach(store.clone());
 
         let nodes = Nodes::default();
         let stop = CancellationToken::new();
         let founders = record.founders.clone();
         let cluster = Cluster::new(store.clone(), pki.clone(), dialling, founders);
-        let router = routes::all(&cluster, &pki, &hub, &nodes);
+        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers);
         let upkeep = Upkeep {
             cluster: cluster.clone(),
             pki,
@@ -124,7 +128,8 @@ impl Server {
             me,
             founders: record.founders,
         };
-        let serving = listener::serve(listener, tls, router, nodes.clone(), stop.clone());
+        let (agents, others) = (nodes.clone(), peers.clone());
+        let serving = listener::serve(listener, tls, router, agents, others, stop.clone());
         let looping = loops::run(store.clone(), hub, nodes, stop.clone());
         let tasks = vec![
             tokio::spawn(serving),
@@ -140,6 +145,7 @@ impl Server {
             agent_token: dir.join(Usage::Agent.file()),
             server_token: dir.join(Usage::Server.file()),
             store,
+            peers,
             stop,
             tasks,
             _lock: lock,
@@ -162,6 +168,7 @@ impl Server {
             }
         }
         self.store.shutdown().await;
+        self.peers.stop().await;
     }
 
     /// So that nobody has to wait for an election.

@@ -450,3 +450,79 @@ async fn a_server_that_cannot_join_says_what_to_do() {
     a.server.stop().await;
     other.server.stop().await;
 }
+
+/// Three servers with votes, the first of which leads.
+async fn three() -> [Running; 3] {
+    let a = founder().await;
+    let mut joined = Vec::new();
+    for name in ["b", "c"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut joining = config(dir.path(), name);
+        joining.invitation = a.invitation();
+        let server = Server::start(joining).await.unwrap();
+        joined.push(Running { server, dir });
+    }
+    let [b, c] = <[Running; 2]>::try_from(joined).ok().unwrap();
+    let all = [a, b, c];
+    for one in &all {
+        until(|| one.store().status().voters.len() == 3).await;
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_servers_form_a_cluster_and_know_each_other() {
+    let all = three().await;
+    for one in &all {
+        until(|| of(&one.store().state()).len() == 3).await;
+        let kubeconfig = || std::fs::read_to_string(&one.server.kubeconfig).unwrap();
+        for other in &all {
+            let url = format!("- \"{}\"", other.server.url);
+            until(|| kubeconfig().contains(&url)).await;
+        }
+        let recorded = || Record::load(one.dir.path()).unwrap().unwrap().members.len();
+        until(|| recorded() == 3).await;
+    }
+    // Any of them says what only the leader knows.
+    for one in &all {
+        let status = one
+            .ask("admin", "/skiff/v1/cluster/status", None)
+            .await
+            .unwrap();
+        let members = status["members"].as_array().unwrap();
+        let roles: Vec<_> = members.iter().map(|member| &member["role"]).collect();
+        assert_eq!(roles, ["leader", "voter", "voter"]);
+        assert!(
+            members.iter().all(|member| member["lag"].is_u64()),
+            "{status}"
+        );
+    }
+    for one in all {
+        one.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leadership_moves_and_the_leader_can_be_removed() {
+    let [a, b, c] = three().await;
+    let moved = json!({"to": "b"});
+    let moved = c
+        .ask("admin", "/skiff/v1/cluster/transfer", Some(moved))
+        .await;
+    assert_eq!(moved.unwrap()["name"], "b");
+    until(|| b.store().is_leader()).await;
+    let gone = json!({"name": "b"});
+    let gone = a.ask("admin", "/skiff/v1/cluster/remove", Some(gone)).await;
+    assert_eq!(gone.unwrap(), json!({"id": 2, "name": "b"}));
+    until(|| a.store().is_leader() || c.store().is_leader()).await;
+    for one in [&a, &c] {
+        until(|| one.store().status().voters.len() == 2).await;
+        until(|| of(&one.store().state()).keys().copied().collect::<Vec<_>>() == [1, 3]).await;
+    }
+    // One of two cannot be spared; the refusal says so.
+    c.server.stop().await;
+    until(|| a.store().is_leader()).await;
+    for one in [a, b] {
+        one.server.stop().await;
+    }
+}

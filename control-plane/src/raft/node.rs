@@ -3,73 +3,28 @@
 
 use std::collections::VecDeque;
 
-use protobuf::Message as _;
-use raft::eraftpb::{
-    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
-    Snapshot,
-};
-use raft::{Config, RawNode, ReadOnlyOption, ReadState, SnapshotStatus, StateRole};
+use raft::eraftpb::{HardState, Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 
 use super::inbox::{Proposal, Report};
 use super::{
     COMMITTED_BYTES_MAX, ELECTION_TICKS, FollowerStatus, HEARTBEAT_TICKS, MESSAGE_BYTES_MAX,
     MESSAGES_IN_FLIGHT_MAX, RaftStatus, UNCOMMITTED_BYTES_MAX, logger, packing,
 };
-use crate::log::{Base, Batch, LogView};
+use crate::log::LogView;
 use crate::snapshot::StateAt;
 use crate::store::ProposeError;
 
 mod members;
 mod pinned;
+mod turn;
 
 pub use pinned::ElectionSeed;
+pub(crate) use turn::{Committed, Decided, Turn, Write};
 
 /// Commands are merged into entries of about this size: large enough to share the cost of an
 /// entry, small enough to keep messages to peers short.
 const ENTRY_BYTES: usize = 256 << 10;
-
-/// What is to be made durable, and what may be sent only then.
-#[derive(Debug, Default)]
-pub(crate) struct Write {
-    /// To be given to [`Node::durable`] when done.
-    pub(super) number: u64,
-    /// A snapshot took the place of the log up to here.
-    pub(super) base: Option<Base>,
-    pub(super) batch: Batch,
-    pub(super) messages: Vec<Message>,
-}
-
-/// What the applier is given, in order.
-#[derive(Debug)]
-pub(crate) enum Decided {
-    /// An entry was committed.
-    Entry(Committed),
-    /// A snapshot takes the place of the state.
-    Snapshot(Box<StateAt>),
-}
-
-/// A committed entry.
-#[derive(Debug)]
-pub(crate) struct Committed {
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) data: bytes::Bytes,
-    /// The decoded commands and whom to answer, if they were proposed here.
-    pub(super) own: Option<Vec<Proposal>>,
-    /// The members from here on, if the entry changed them.
-    pub(super) members: Option<ConfState>,
-}
-
-/// The work that raft has for us.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    pub(super) write: Option<Write>,
-    pub(super) messages: Vec<Message>,
-    pub(super) decided: Vec<Decided>,
-    pub(super) reads: Vec<ReadState>,
-    /// The members are others from here on.
-    pub(super) members_changed: bool,
-}
 
 /// Proposals that stand at an index of our log.
 #[derive(Debug)]
@@ -86,6 +41,8 @@ pub(crate) struct Node {
     pending: VecDeque<Pending>,
     /// Writes that are not durable yet: number and bytes.
     writes: VecDeque<(u64, u64)>,
+    /// Entries that the applier has and has not applied: index and bytes.
+    unapplied: VecDeque<(u64, u64)>,
     /// Bytes proposed since the last turn.
     proposed_bytes: u64,
     /// A change of the hard state that may wait for the next write.
@@ -135,6 +92,7 @@ impl Node {
             view,
             pending: VecDeque::new(),
             writes: VecDeque::new(),
+            unapplied: VecDeque::new(),
             proposed_bytes: 0,
             hard_state: None,
             led: None,
@@ -203,6 +161,9 @@ impl Node {
 
     /// Notes how far entries were applied.
     pub(super) fn applied(&mut self, index: u64) {
+        while self.unapplied.front().is_some_and(|(at, _)| *at <= index) {
+            self.unapplied.pop_front();
+        }
         // The state of a snapshot may be shown before the log knows of it for good.
         let index = index.min(self.raw.raft.raft_log.persisted);
         if index > self.raw.raft.raft_log.applied {
@@ -234,6 +195,11 @@ impl Node {
     /// How many bytes of entries are on their way to the disk.
     pub(super) fn unwritten_bytes(&self) -> u64 {
         self.proposed_bytes + self.writes.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
+
+    /// How many bytes of entries wait for the applier.
+    pub(super) fn unapplied_bytes(&self) -> u64 {
+        self.unapplied.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Whether proposals wait for their commit.
@@ -328,168 +294,5 @@ impl Node {
     pub(super) fn fill_members(&self, status: &mut RaftStatus) {
         let members = self.raw.raft.prs().conf().to_conf_state();
         (status.voters, status.learners) = (members.voters, members.learners);
-    }
-
-    /// Takes the work that raft has, if it has any. Its write must go to the disk in order and what
-    /// was decided to the applier in order; messages may go at once.
-    pub(super) fn turn(&mut self) -> Option<Turn> {
-        if !self.raw.has_ready() {
-            return None;
-        }
-        let mut ready = self.raw.ready();
-        let number = ready.number();
-        let mut turn = Turn {
-            messages: ready.take_messages(),
-            reads: ready.take_read_states(),
-            ..Turn::default()
-        };
-        let votes = self.note_hard_state(ready.hs());
-        let base = self.replace_log(ready.snapshot(), &mut turn);
-        let entries = ready.take_entries();
-        // What raft reads back while it is on its way to the disk.
-        self.view.append(&entries);
-        let must_write = ready.must_sync();
-        let mut messages = ready.take_persisted_messages();
-        let committed = ready.take_committed_entries();
-        self.raw.advance_append_async(ready);
-        self.proposed_bytes = 0;
-        if votes {
-            self.voting = Some(number);
-        }
-        if self.voting.is_none() {
-            // They say that we heard the leader, not what is on our disk: a slow disk must not
-            // make us look dead. A new term has to be durable first.
-            let (beats, rest) = messages
-                .into_iter()
-                .partition(|m| m.get_msg_type() == MessageType::MsgHeartbeatResponse);
-            turn.messages.extend::<Vec<_>>(beats);
-            messages = rest;
-        }
-        if must_write || !self.writes.is_empty() && !messages.is_empty() {
-            let bytes = entries.iter().map(|entry| entry.data.len() as u64).sum();
-            let hard_state = if must_write {
-                self.hard_state.take()
-            } else {
-                None
-            };
-            self.writes.push_back((number, bytes));
-            turn.write = Some(Write {
-                number,
-                base,
-                batch: Batch {
-                    hard_state,
-                    entries,
-                },
-                messages,
-            });
-        } else {
-            turn.messages.extend(messages);
-            if self.writes.is_empty() {
-                self.raw.on_persist_ready(number);
-            }
-        }
-        for entry in committed {
-            let entry = self.commit(entry);
-            turn.members_changed |= entry.members.is_some();
-            turn.decided.push(Decided::Entry(entry));
-        }
-        self.notice_lost_leadership();
-        Some(turn)
-    }
-
-    /// Keeps a new hard state for the next write; whether it is a new term or vote, which others
-    /// may only hear of once it is durable.
-    fn note_hard_state(&mut self, hard_state: Option<&HardState>) -> bool {
-        let Some(new) = hard_state else { return false };
-        let votes = (new.term, new.vote) != self.voted;
-        self.voted = (new.term, new.vote);
-        self.hard_state = Some(new.clone());
-        votes
-    }
-
-    /// Lets a snapshot that raft has accepted take the place of the log and of the state.
-    fn replace_log(&mut self, snapshot: &Snapshot, turn: &mut Turn) -> Option<Base> {
-        if snapshot.is_empty() {
-            return None;
-        }
-        let meta = snapshot.get_metadata();
-        let base = Base {
-            index: meta.index,
-            term: meta.term,
-            conf_state: meta.get_conf_state().clone(),
-        };
-        self.view.rebase(base.clone());
-        let of_this = |at: &StateAt| (at.mark.index, at.mark.term) == (base.index, base.term);
-        let accepted = self.incoming.drain(..).rfind(of_this);
-        turn.decided
-            .extend(accepted.map(|at| Decided::Snapshot(Box::new(at))));
-        turn.members_changed = true;
-        Some(base)
-    }
-
-    fn commit(&mut self, entry: Entry) -> Committed {
-        let changed = match entry.get_entry_type() {
-            EntryType::EntryNormal => None,
-            EntryType::EntryConfChange => Some(
-                ConfChange::parse_from_bytes(&entry.data)
-                    .map_err(raft::Error::from)
-                    .and_then(|change| self.raw.apply_conf_change(&change)),
-            ),
-            EntryType::EntryConfChangeV2 => Some(
-                ConfChangeV2::parse_from_bytes(&entry.data)
-                    .map_err(raft::Error::from)
-                    .and_then(|change| self.raw.apply_conf_change(&change)),
-            ),
-        };
-        // Whatever is wrong with a change is wrong for every member alike: all of them skip it.
-        let members = changed.map(|changed| {
-            changed.unwrap_or_else(|err| {
-                tracing::error!(%err, index = entry.index, "a change of members was skipped");
-                self.raw.raft.prs().conf().to_conf_state()
-            })
-        });
-        let own = self.take_pending(entry.index, entry.term);
-        let data = if members.is_some() {
-            bytes::Bytes::new()
-        } else {
-            entry.data
-        };
-        Committed {
-            index: entry.index,
-            term: entry.term,
-            data,
-            own,
-            members,
-        }
-    }
-
-    /// The proposals that stand at this place; those whose place went to another are answered.
-    fn take_pending(&mut self, index: u64, term: u64) -> Option<Vec<Proposal>> {
-        while self
-            .pending
-            .front()
-            .is_some_and(|pending| pending.index <= index)
-        {
-            let pending = self.pending.pop_front()?;
-            if pending.index == index && pending.term == term {
-                return Some(pending.proposals);
-            }
-            let refusal = self.refusal();
-            pending
-                .proposals
-                .into_iter()
-                .for_each(|one| one.fail(refusal.clone()));
-        }
-        None
-    }
-
-    /// Once another leads, nobody may ever tell us what became of our entries.
-    fn notice_lost_leadership(&mut self) {
-        let leads = self.leads();
-        if self.led.is_some() && leads != self.led {
-            let lost = self.pending.drain(..).flat_map(|pending| pending.proposals);
-            lost.for_each(|one| one.fail(ProposeError::LeadershipLost));
-        }
-        self.led = leads;
     }
 }
