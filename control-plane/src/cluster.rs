@@ -250,9 +250,10 @@ fn not_transferred(err: &TransferError) -> Status {
 fn not_answered(err: AskError) -> Status {
     match err {
         AskError::Refused(status) => *status,
-        AskError::Unreachable { .. } | AskError::Stranger { .. } | AskError::Broken { .. } => {
-            Status::failure(Reason::Timeout, err.to_string())
-        }
+        AskError::Unreachable { .. }
+        | AskError::Stranger { .. }
+        | AskError::Misnamed { .. }
+        | AskError::Broken { .. } => Status::failure(Reason::Timeout, err.to_string()),
     }
 }
 
