@@ -10,8 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,19 +59,16 @@ pub fn tls_config(pki: &Pki) -> Result<rustls::ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let ca = CertificateDer::from_pem_slice(pki.ca_pem().as_bytes()).map_err(TlsError::Pem)?;
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone()).map_err(TlsError::Certificate)?;
+    roots.add(ca).map_err(TlsError::Certificate)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .allow_unauthenticated()
         .build()
         .map_err(TlsError::Verifier)?;
-    let cert = CertificateDer::from_pem_slice(pki.server_cert.as_bytes()).map_err(TlsError::Pem)?;
-    let key = PrivateKeyDer::from_pem_slice(pki.server_key.as_bytes()).map_err(TlsError::Pem)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Certificate)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![cert, ca], key)
-        .map_err(TlsError::Certificate)?;
+        .with_cert_resolver(pki.current());
     config.alpn_protocols = [peers::ALPN, nodes::ALPN, b"h2", b"http/1.1"]
         .map(<[u8]>::to_vec)
         .to_vec();
