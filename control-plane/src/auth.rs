@@ -34,9 +34,8 @@ pub struct Attributes<'a> {
 }
 
 const MASTERS: &str = "system:masters";
-/// Servers, among themselves.
-const SERVERS: &str = "system:servers";
 const NODES: &str = "system:nodes";
+const SERVERS: &str = "system:servers";
 const NODE_PREFIX: &str = "system:node:";
 
 impl Identity {
@@ -69,7 +68,7 @@ impl Identity {
         self.is_in(MASTERS)
     }
 
-    /// Whether this is one of the cluster's servers.
+    /// Whether this is a server of the control plane.
     #[must_use]
     pub fn is_server(&self) -> bool {
         self.is_in(SERVERS)

@@ -54,8 +54,10 @@ const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 2;
 /// Entries in one message to a peer: bounds what one lost message costs.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
-/// Messages on their way to a peer before it answers.
-const MESSAGES_IN_FLIGHT_MAX: usize = 256;
+/// Messages on their way to a peer before it answers. To a peer that is far behind raft sends them
+/// all in one turn, and the peer has to take them in: with hundreds of MiB, heartbeats were late on
+/// both sides and elections followed.
+const MESSAGES_IN_FLIGHT_MAX: usize = 16;
 /// Entries that were proposed and not yet committed; proposals beyond it are refused.
 const UNCOMMITTED_BYTES_MAX: u64 = 64 << 20;
 /// Committed entries handed to the applier in one go.

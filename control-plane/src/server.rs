@@ -18,7 +18,7 @@ use crate::loops;
 use crate::members::roster::Roster;
 use crate::members::urls;
 use crate::nodes::Nodes;
-use crate::peers::{self, Peers};
+use crate::peers::Peers;
 use crate::pki::Pki;
 use crate::store::Store;
 use crate::token::Usage;
@@ -104,7 +104,7 @@ impl Server {
         let roster = Roster::new(&record);
         let pki = Arc::new(Pki::open(dir, &place::names(&config, address))?);
         let tls = listener::tls_config(&pki)?;
-        let dialling = Arc::new(peers::tls_config(&pki)?);
+        let dialling = Arc::new(pki.client_tls().map_err(ServerError::ClientTls)?);
         let known = urls(&roster.members());
         let kubeconfig = pki.write_admin_kubeconfig(dir, &url, &known)?;
         let peers = Peers::new(record.id, dialling.clone(), roster.watch());

@@ -12,8 +12,8 @@ use super::frame;
 /// Messages that wait for one member; more are dropped, raft sends again.
 const COUNT_MAX: usize = 4096;
 /// Bytes of entries that wait for one member. A slow link must not eat the leader's memory, and
-/// what waits longer than an election takes is of no use to anybody.
-const BYTES_MAX: usize = 64 << 20;
+/// more than its inbox takes at once is of no use to anybody.
+const BYTES_MAX: usize = 32 << 20;
 /// Bytes written at once: what waits goes together, and a heartbeat is not kept behind more.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -178,11 +178,11 @@ mod tests {
     fn what_waits_is_bounded_and_heartbeats_find_room() {
         let mut waiting = Waiting::default();
         let taken = (0..1000).take_while(|index| waiting.push(append(*index, 1 << 20)));
-        assert_eq!(taken.count(), 63, "64 MiB with the heads of entries");
+        assert_eq!(taken.count(), 31, "32 MiB with the heads of entries");
         assert!(waiting.push(heartbeat()));
         assert!(waiting.push(append(0, 1)), "what is small still fits");
         let more = (0..100_000).take_while(|_| waiting.push(heartbeat()));
-        assert_eq!(more.count(), COUNT_MAX - 65);
+        assert_eq!(more.count(), COUNT_MAX - 33);
     }
 
     #[test]

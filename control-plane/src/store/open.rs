@@ -4,8 +4,9 @@ use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use raft::Storage;
-use raft::eraftpb::ConfState;
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChangeType, ConfChangeV2, ConfState, EntryType};
+use raft::{GetEntriesContext, Storage};
 use skiff_api::{Object, Revision};
 use skiff_engine::State;
 
@@ -20,6 +21,8 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 /// A killed server lets go of its directory only when its last write to the disk is done.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// Bytes of entries that are read at once when the log is looked through.
+const SCANNED_AT_ONCE: u64 = 4 << 20;
 /// Tasks that wait for the keeper; one more state would only be older when its turn comes.
 const TASKS_QUEUED: usize = 1;
 
@@ -140,7 +143,32 @@ fn start_at(log: &Log, mark: Option<&Mark>, member: u64) -> Result<bool, OpenErr
         view.start_at(mark.index, mark.conf_state.clone());
     }
     let conf_state = view.initial_state().map_err(OpenError::Raft)?.conf_state;
-    Ok(conf_state.voters == [member] && conf_state.voters_outgoing.is_empty())
+    let alone = conf_state.voters == [member] && conf_state.voters_outgoing.is_empty();
+    let from = mark.map_or(view.base().index, |mark| mark.index) + 1;
+    Ok(alone && !others_got_a_vote(&view, from).map_err(OpenError::Raft)?)
+}
+
+/// Whether the log behind the checkpoint gives another member a vote: then this one no longer
+/// decides alone, and must not be waited for.
+fn others_got_a_vote(view: &LogView, from: u64) -> raft::Result<bool> {
+    let mut next = from;
+    while next <= view.last() {
+        let context = GetEntriesContext::empty(false);
+        let entries = view.entries(next, view.last() + 1, SCANNED_AT_ONCE, context)?;
+        let Some(last) = entries.last() else { break };
+        next = last.index + 1;
+        let changes = entries
+            .iter()
+            .filter(|entry| entry.get_entry_type() == EntryType::EntryConfChangeV2);
+        for entry in changes {
+            let change = ConfChangeV2::parse_from_bytes(&entry.data)?;
+            let mut singles = change.get_changes().iter();
+            if singles.any(|one| one.get_change_type() == ConfChangeType::AddNode) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 struct Recovered {
