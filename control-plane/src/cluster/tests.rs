@@ -396,7 +396,7 @@ async fn a_joined_server_knows_who_it_is_and_does_not_join_twice() {
     let mut joining = config(dir.path(), "b");
     joining.invitation = a.invitation();
     let b = Server::start(joining.clone()).await.unwrap();
-    assert_eq!(b.store().status().member, 2);
+    until(|| b.store().status().member == 2).await;
     let record = Record::load(dir.path()).unwrap().unwrap();
     assert_eq!((record.id, record.founders), (2, vec![1]));
     for usage in [Usage::Agent, Usage::Server] {
@@ -407,7 +407,7 @@ async fn a_joined_server_knows_who_it_is_and_does_not_join_twice() {
     b.stop().await;
     joining.invitation.token = Some("no token at all".into());
     let b = Server::start(joining).await.unwrap();
-    assert_eq!(b.store().status().member, 2);
+    until(|| b.store().status().member == 2).await;
     b.stop().await;
     a.server.stop().await;
 }
