@@ -12,14 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bootstrap;
 use crate::cluster::{self, Cluster};
-use crate::forward;
 use crate::joining::Invitation;
 use crate::listener;
 use crate::loops;
 use crate::members::roster::Roster;
 use crate::members::urls;
 use crate::nodes::Nodes;
-use crate::peers::Peers;
+use crate::peers::{self, Peers};
 use crate::pki::Pki;
 use crate::store::Store;
 use crate::token::Usage;
@@ -105,22 +104,21 @@ impl Server {
         let roster = Roster::new(&record);
         let pki = Arc::new(Pki::open(dir, &place::names(&config, address))?);
         let tls = listener::tls_config(&pki)?;
-        let dialling = Arc::new(pki.client_tls().map_err(ServerError::ClientTls)?);
+        let dialling = Arc::new(peers::tls_config(&pki)?);
         let known = urls(&roster.members());
         let kubeconfig = pki.write_admin_kubeconfig(dir, &url, &known)?;
         let peers = Peers::new(record.id, dialling.clone(), roster.watch());
-        let (store, hub) =
-            opening::open_store(dir.join("db"), &record, roster.clone(), peers.clone()).await?;
-        peers.attach(store.clone());
+        let (store, hub) = opening::open_store(dir, &record, &roster, &peers).await?;
         if store.is_leader() {
             bootstrap::ensure(&store, dir, &pki.ca_hash(), &me).await?;
         }
+        peers.attach(store.clone());
 
         let nodes = Nodes::default();
         let stop = CancellationToken::new();
         let founders = record.founders.clone();
         let cluster = Cluster::new(store.clone(), pki.clone(), dialling, founders);
-        let router = routes::all(&cluster, &pki, &hub, &nodes);
+        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers);
         let upkeep = Upkeep {
             cluster: cluster.clone(),
             pki,
@@ -130,7 +128,6 @@ impl Server {
             me,
             founders: record.founders,
         };
-        let router = forward::layer(router, store.clone(), peers.clone());
         let (agents, others) = (nodes.clone(), peers.clone());
         let serving = listener::serve(listener, tls, router, agents, others, stop.clone());
         let looping = loops::run(store.clone(), hub, nodes, stop.clone());
@@ -153,6 +150,11 @@ impl Server {
             tasks,
             _lock: lock,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Hands the leadership over if there is somebody to take it, stops serving, then closes the

@@ -1,7 +1,7 @@
 //! Opening a data directory: the lock that keeps a second server out, then the store.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use skiff_api::Revision;
@@ -20,16 +20,17 @@ const HISTORY_BYTES: usize = 64 << 20;
 /// Opens the store as the member that this server is; what it applies reaches the watches and the
 /// roster.
 pub(super) async fn open_store(
-    dir: PathBuf,
+    dir: &Path,
     record: &Record,
-    roster: Roster,
-    peers: Peers,
+    roster: &Roster,
+    peers: &Peers,
 ) -> Result<(Store, WatchHub), ServerError> {
     let config = StoreConfig {
         founders: record.founders.clone(),
-        outbound: Arc::new(peers),
-        ..StoreConfig::new(&dir, record.id)
+        outbound: Arc::new(peers.clone()),
+        ..StoreConfig::new(&dir.join("db"), record.id)
     };
+    let roster = roster.clone();
     let opening = tokio::task::spawn_blocking(move || {
         let hub = WatchHub::new(Revision(0), HISTORY_BYTES);
         let publisher = hub.clone();

@@ -5,22 +5,31 @@ use std::sync::Arc;
 use axum::Router;
 
 use crate::cluster::Cluster;
+use crate::forward;
 use crate::http::{self, Api};
 use crate::join::{self, Join};
 use crate::nodes::Nodes;
+use crate::peers::Peers;
 use crate::pki::Pki;
 use crate::watch::WatchHub;
 
-/// The Kubernetes API, and what it lacks under `/skiff/v1`.
-pub(super) fn all(cluster: &Cluster, pki: &Arc<Pki>, hub: &WatchHub, nodes: &Nodes) -> Router {
+/// The Kubernetes API, and what it lacks under `/skiff/v1`. Writes go to whoever leads.
+pub(super) fn all(
+    cluster: &Cluster,
+    pki: &Arc<Pki>,
+    hub: &WatchHub,
+    nodes: &Nodes,
+    peers: &Peers,
+) -> Router {
     let store = cluster.store().clone();
     let api = Api::new(store.clone(), hub.clone(), nodes.clone());
     let join = Join {
-        store,
+        store: store.clone(),
         nodes: nodes.clone(),
         pki: pki.clone(),
     };
-    join::router(join)
+    let router = join::router(join)
         .merge(cluster.router())
-        .merge(http::router(Arc::new(api)))
+        .merge(http::router(Arc::new(api)));
+    forward::layer(router, store, peers.clone())
 }
