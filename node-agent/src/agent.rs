@@ -6,7 +6,8 @@
 //! | reconciler | `desired`, the runtime's list, `wake` | work, statuses, `view`, `engine` |
 //! | runtime events | the engine | `wake` |
 //! | statuses, events | their queues | the servers |
-//! | tunnels | requests of the servers | answers from `view` and the runtime |
+//! | directory | the servers' list of themselves | `known` |
+//! | tunnels | `known`, requests of the servers | `connected`, answers from `view` and the runtime |
 //! | node | `engine`, the watch of its object | the node's object |
 //! | renewal | the certificate's life | `identity` |
 //!
@@ -14,11 +15,12 @@
 
 mod renew;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use skiff_client::{Client, ClientConfig, Trust, tls};
+use skiff_client::{Client, ClientConfig, Server, Trust, Writes, tls};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::Chain;
 use crate::config::AgentConfig;
 use crate::desired::{self, Desired};
+use crate::directory::{Directory, Known};
 use crate::events;
 use crate::fields::Place;
 use crate::identity::{Home, Identity, IdentityError, wall_clock};
@@ -47,6 +50,9 @@ const ENGINE_RETRY: Duration = Duration::from_secs(1);
 
 /// Images pulled at once: more of them share the same wire.
 const PULLS_MAX: usize = 3;
+
+/// How long a server that lives may take to answer; another one is asked after this.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -82,23 +88,25 @@ impl From<JoinError> for AgentError {
 /// # Errors
 /// [`AgentError`] if it cannot begin. Once it runs, lost servers and engines are waited for.
 pub async fn run(
-    config: AgentConfig,
+    mut config: AgentConfig,
     runtime: Arc<dyn Runtime>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     config.check()?;
+    let home = Home::open(&config.data_dir)?;
+    let servers = Known::new(config.servers.clone(), home.servers()?);
+    config.servers = servers.given_first();
     let begin = async {
-        let home = Home::open(&config.data_dir)?;
         let agent_id = home.agent_id()?;
         let identity = identity(&config, &home, &agent_id).await?;
         let engine = engine(&*runtime).await;
-        Ok::<_, AgentError>((home, agent_id, identity, engine))
+        Ok::<_, AgentError>((agent_id, identity, engine))
     };
-    let (home, agent_id, identity, engine) = tokio::select! {
+    let (agent_id, identity, engine) = tokio::select! {
         begun = begin => begun?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let client = client(&config, &identity)?;
+    let client = client(servers.all(), &identity)?;
     let facts = Facts::read(&config, agent_id, engine);
     tracing::info!(node = facts.name, ip = ?facts.ip, "agent begins");
     let mut agent = Agent {
@@ -109,7 +117,7 @@ pub async fn run(
         tasks: JoinSet::new(),
     };
     let (known, identity) = watch::channel(Arc::new(identity));
-    agent.start(identity, &shutdown);
+    agent.start(identity, servers, &home, &shutdown);
     let renewal = renew::Renewal {
         client: agent.client.clone(),
         home,
@@ -187,12 +195,16 @@ async fn engine(runtime: &dyn Runtime) -> EngineInfo {
     }
 }
 
-fn client(config: &AgentConfig, identity: &Identity) -> Result<Client, AgentError> {
+fn client(servers: Vec<Server>, identity: &Identity) -> Result<Client, AgentError> {
     let trust = Trust::from_pem(identity.ca.as_bytes()).map_err(AgentError::Tls)?;
     let pair = identity.pair.as_bytes();
     let own = skiff_client::Identity::from_pem(pair, pair).map_err(AgentError::Tls)?;
-    let mut client = ClientConfig::new(config.servers.clone(), trust);
+    let mut client = ClientConfig::new(servers, trust);
     client.identity = Some(own);
+    // All that an agent writes is guarded by a uid, or has a name of its own, or says what is and
+    // not what has changed.
+    client.writes = Writes::Repeatable;
+    client.reply_timeout = ANSWER_MAX;
     client.user_agent = concat!("skiff-agent/", env!("CARGO_PKG_VERSION")).to_owned();
     Client::new(client).map_err(AgentError::Client)
 }
@@ -206,23 +218,34 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(&mut self, identity: watch::Receiver<Arc<Identity>>, stop: &CancellationToken) {
+    fn start(
+        &mut self,
+        identity: watch::Receiver<Arc<Identity>>,
+        servers: Known,
+        home: &Home,
+        stop: &CancellationToken,
+    ) {
         let wake = Arc::new(Notify::new());
-        let connected = Arc::new(Notify::new());
         let (view, shown) = watch::channel(View::default());
         let (engine, engine_state) = watch::channel(EngineState::None);
         self.start_reconciler(&wake, view, engine, stop);
+        let (connected, links) = watch::channel(BTreeSet::new());
         let tunnel = Arc::new(Tunnel {
             agent_id: self.facts.agent_id.clone(),
             identity,
             heartbeat: self.config.heartbeat,
             runtime: Arc::clone(&self.runtime),
             view: shown,
-            connected: Arc::clone(&connected),
+            connected,
         });
-        for server in &self.config.servers {
-            self.tasks.spawn(Arc::clone(&tunnel).keep(server.clone()));
-        }
+        let (known, servers) = watch::channel(Arc::new(servers));
+        self.tasks.spawn(tunnel.keep_all(servers));
+        let directory = Directory {
+            client: self.client.clone(),
+            home: home.clone(),
+            known,
+        };
+        self.tasks.spawn(directory.run(links.clone()));
         let keeper = NodeKeeper {
             client: self.client.clone(),
             facts: self.facts.clone(),
@@ -230,7 +253,7 @@ impl Agent {
         };
         let until = stop.clone();
         self.tasks
-            .spawn(async move { keeper.run(&connected, until).await });
+            .spawn(async move { keeper.run(links, until).await });
         self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
     }
 

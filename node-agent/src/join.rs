@@ -7,7 +7,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use skiff_api::{Reason, Status};
-use skiff_client::{Client, ClientConfig, ClientError, Request, Server, Trust, tls};
+use skiff_client::{Client, ClientConfig, ClientError, Request, Server, Trust, Writes, tls};
 
 use crate::chain::Chain;
 use crate::identity::{Identity, IdentityError, KeyAndRequest, request};
@@ -18,6 +18,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 
 /// Servers that come up after the agent are found within this.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How long a server that lives may take to answer; another one is asked after this.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why an agent could not join.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +111,9 @@ async fn attempt(
     let trust = Trust::from_pem(ca.as_bytes()).map_err(JoinError::Answer)?;
     let mut config = ClientConfig::new(servers.to_vec(), trust);
     config.token = Some(skiff_client::Token::new(token.text()));
+    // To join twice under one agent's id is to join once.
+    config.writes = Writes::Repeatable;
+    config.reply_timeout = ANSWER_MAX;
     let client = Client::new(config).map_err(JoinError::Client)?;
     let body = json!({"node": node, "agentId": agent_id, "csr": made.csr});
     let post = Request::new(Method::POST, "/skiff/v1/join")
