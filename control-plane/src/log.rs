@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use raft::eraftpb::{ConfState, Entry, HardState};
 
+use crate::checkpoint::Mark;
 use crate::disk::Disk;
 
 mod error;
@@ -28,7 +29,8 @@ mod view;
 
 pub use error::LogError;
 pub use preparer::Preparer;
-pub use view::{LogView, Room};
+pub(crate) use preparer::prepare;
+pub use view::{LogView, Room, Snapshots};
 
 use frame::FrameBuilder;
 use segment::{Pool, Segment};
@@ -50,6 +52,18 @@ pub struct Base {
     pub term: u64,
     /// The members as of `index`.
     pub conf_state: ConfState,
+}
+
+impl Base {
+    /// A log that continues what a mark describes.
+    #[must_use]
+    pub fn at(mark: &Mark) -> Self {
+        Self {
+            index: mark.index,
+            term: mark.term,
+            conf_state: mark.conf_state.clone(),
+        }
+    }
 }
 
 /// What one append makes durable, all together.
@@ -168,8 +182,17 @@ impl Log {
     /// # Errors
     /// As for [`Log::append`].
     pub fn rebase(&mut self, base: Base) -> Result<(), LogError> {
+        self.replace(base, None)
+    }
+
+    /// [`Log::rebase`] with a hard state that becomes durable in the same moment: no term in the
+    /// log may be above the one that raft knows.
+    ///
+    /// # Errors
+    /// As for [`Log::append`].
+    pub fn replace(&mut self, base: Base, hard_state: Option<&HardState>) -> Result<(), LogError> {
         self.view.rebase(base.clone());
-        self.write_frame(Some(&base), None, &[])?;
+        self.write_frame(Some(&base), hard_state, &[])?;
         let kept = self.full.iter().position(|(_, last)| *last > base.index);
         let freed: Vec<_> = self.full.drain(..kept.unwrap_or(self.full.len())).collect();
         self.view

@@ -24,6 +24,7 @@ mod driver;
 mod inbox;
 mod keeper;
 mod logger;
+pub mod member;
 mod node;
 mod packing;
 mod reads;
@@ -31,18 +32,19 @@ mod shared;
 mod vital;
 mod writer;
 
+pub use node::ElectionSeed;
 pub use vital::OnFatal;
 
 pub(crate) use admission::{Admission, BYTES_MAX as PROPOSAL_BYTES_MAX, Permit};
 pub(crate) use applier::Applier;
 pub(crate) use driver::Driver;
-pub(crate) use inbox::{Inbox, Proposal};
-pub(crate) use keeper::Keeper;
+pub(crate) use inbox::{ChangeRequest, Inbox, Proposal, Report, TransferRequest};
+pub(crate) use keeper::{Install, Keeper, Task};
 pub(crate) use node::Node;
 pub(crate) use packing::{PACK_OVERHEAD, unpack};
 pub(crate) use shared::Shared;
 pub(crate) use vital::{abort_on_fatal, spawn_vital};
-pub(crate) use writer::{Job, Writer};
+pub(crate) use writer::{Job, Step, Unfinished, Writer};
 
 /// One step of raft's clock.
 pub(crate) const TICK: Duration = Duration::from_millis(50);

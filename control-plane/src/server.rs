@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_api::Revision;
+use skiff_engine::State;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::listener::{self, TlsError};
 use crate::loops;
 use crate::nodes::Nodes;
 use crate::pki::{Pki, PkiError, ServerNames};
-use crate::store::{OpenError, Store, StoreConfig};
+use crate::store::{News, OpenError, Store, StoreConfig};
 use crate::watch::WatchHub;
 
 /// Recent changes kept for watches, in bytes of objects.
@@ -164,7 +165,7 @@ async fn open_store(dir: PathBuf) -> Result<(Store, WatchHub), ServerError> {
     let opening = tokio::task::spawn_blocking(move || {
         let hub = WatchHub::new(Revision(0), HISTORY_BYTES);
         let publisher = hub.clone();
-        let on_applied = Box::new(move |_: &_, changes: &[_]| publisher.publish(changes));
+        let on_applied = Box::new(move |state: &State, news: News<'_>| publisher.take(state, news));
         let store = Store::open(StoreConfig::new(&dir, MEMBER), on_applied)?;
         hub.begin_at(store.state().revision());
         Ok::<_, OpenError>((store, hub))

@@ -2,6 +2,7 @@
 //! the walk) and from which it reads it.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
@@ -14,12 +15,13 @@ use crate::checkpoint::{Checkpoints, SledCheckpoints};
 use crate::disk::{Disk, RealDisk};
 use crate::log::ENTRY_BYTES_MAX;
 use crate::raft::{
-    Alone, Inbox, OnFatal, Outbound, PACK_OVERHEAD, Proposal, RaftStatus, Shared, abort_on_fatal,
+    Alone, ElectionSeed, Inbox, OnFatal, Outbound, PACK_OVERHEAD, Proposal, RaftStatus, Shared,
+    Task, abort_on_fatal,
 };
 
 mod error;
 mod group;
-mod open;
+pub(crate) mod open;
 
 pub use error::{OpenError, ProposeError, ReadError};
 pub use group::{ChangeError, MemberChange, TransferError};
@@ -33,7 +35,16 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// Called on the apply thread, in order, after the new state can be read and before proposers are
 /// answered. It must be quick: everything behind it waits. At start it is also called for what is
 /// replayed from the log behind the newest checkpoint.
-pub type OnApplied = Box<dyn FnMut(&State, &[Change]) + Send>;
+pub type OnApplied = Box<dyn FnMut(&State, News<'_>) + Send>;
+
+/// How the state came to be what it is.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// By these changes, in order.
+    Changes(&'a [Change]),
+    /// A snapshot took its place: what changed in between is not known.
+    Restored,
+}
 
 /// What a store needs to know.
 pub struct StoreConfig {
@@ -53,6 +64,8 @@ pub struct StoreConfig {
     pub outbound: Arc<dyn Outbound>,
     /// What to do when the store cannot go on; by default the process is aborted.
     pub on_fatal: OnFatal,
+    /// For simulations: what election time-outs are made from, instead of chance.
+    pub elections: Option<ElectionSeed>,
 }
 
 impl StoreConfig {
@@ -68,6 +81,7 @@ impl StoreConfig {
             checkpoint_bytes: CHECKPOINT_BYTES,
             outbound: Arc::new(Alone),
             on_fatal: abort_on_fatal(),
+            elections: None,
         }
     }
 }
@@ -90,6 +104,8 @@ struct Inner {
 struct Threads {
     handles: Vec<JoinHandle<()>>,
     preparer: Option<crate::log::Preparer>,
+    /// The way to the keeper, while it runs.
+    tasks: Option<SyncSender<Task>>,
     /// Keeps others out of the directory.
     lock: Option<Box<dyn Send + Sync>>,
 }
@@ -118,14 +134,8 @@ impl Store {
         if !self.is_leader() {
             return Err(self.not_leader());
         }
-        let mut replies = Vec::with_capacity(1);
-        let mut proposals = Vec::with_capacity(1);
-        for command in self.commands(writes)? {
-            let (reply, answer) = oneshot::channel();
-            proposals.push(self.admit(command, reply)?);
-            replies.push(answer);
-        }
-        self.inner.inbox.propose(proposals);
+        let at = now();
+        let replies = propose(&self.inner.shared, &self.inner.inbox, writes, at)?;
         let mut outcomes = Vec::new();
         for reply in replies {
             outcomes.extend(reply.await.unwrap_or(Err(ProposeError::Stopped))?);
@@ -188,64 +198,6 @@ impl Store {
         }
     }
 
-    /// Cuts a batch into commands and stamps them.
-    fn commands(&self, writes: Vec<Write>) -> Result<Vec<Command>, ProposeError> {
-        let term = self.inner.shared.status_term();
-        let at = now();
-        let mut commands = Vec::with_capacity(1);
-        let mut command = Command {
-            term,
-            at,
-            writes: Vec::with_capacity(writes.len()),
-        };
-        let (mut size, mut total) = (0, 0_usize);
-        for write in writes {
-            let bytes = size_of_write(&write);
-            if bytes > ENTRY_BYTES_MAX - COMMAND_BYTES {
-                return Err(ProposeError::TooLarge { bytes });
-            }
-            if size + bytes > COMMAND_BYTES && !command.writes.is_empty() {
-                commands.push(Command {
-                    writes: std::mem::take(&mut command.writes),
-                    ..command
-                });
-                size = 0;
-            }
-            size += bytes;
-            total += bytes;
-            command.writes.push(write);
-        }
-        commands.push(command);
-        if total > crate::raft::PROPOSAL_BYTES_MAX {
-            return Err(ProposeError::TooLarge { bytes: total });
-        }
-        Ok(commands)
-    }
-
-    fn admit(
-        &self,
-        command: Command,
-        reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
-    ) -> Result<Proposal, ProposeError> {
-        let size = command.size() + PACK_OVERHEAD;
-        let permit = self
-            .inner
-            .shared
-            .admission
-            .admit(size)
-            .ok_or(ProposeError::Overloaded)?;
-        // The encoding is made here, on the caller's thread, since the raft thread is the one that
-        // everybody shares.
-        let mut bytes = Vec::with_capacity(size);
-        command.encode(&mut bytes);
-        Ok(Proposal {
-            command,
-            bytes,
-            reply,
-            permit,
-        })
-    }
-
     fn not_leader(&self) -> ProposeError {
         if self.inner.inbox.is_closed() {
             return ProposeError::Stopped;
@@ -260,7 +212,9 @@ impl Store {
 impl Inner {
     fn stop_and_join(&self) {
         self.inbox.stop();
-        let threads = std::mem::take(&mut *self.threads());
+        let mut threads = std::mem::take(&mut *self.threads());
+        // The keeper ends when nobody can ask it for anything.
+        threads.tasks = None;
         // If what one of the threads calls drops the last handle, the threads end by themselves.
         let this = std::thread::current().id();
         if threads
@@ -290,6 +244,81 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop_and_join();
     }
+}
+
+/// What a proposal is answered with.
+pub(crate) type Reply = oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>;
+
+/// Hands writes, stamped with the time `at`, to raft; they are answered in parts.
+pub(crate) fn propose(
+    shared: &Shared,
+    inbox: &Inbox,
+    writes: Vec<Write>,
+    at: Millis,
+) -> Result<Vec<Reply>, ProposeError> {
+    let mut replies = Vec::with_capacity(1);
+    let mut proposals = Vec::with_capacity(1);
+    for command in commands(writes, shared.status_term(), at)? {
+        let (reply, answer) = oneshot::channel();
+        proposals.push(admit(shared, command, reply)?);
+        replies.push(answer);
+    }
+    inbox.propose(proposals);
+    Ok(replies)
+}
+
+/// Cuts a batch into commands and stamps them.
+fn commands(writes: Vec<Write>, term: u64, at: Millis) -> Result<Vec<Command>, ProposeError> {
+    let mut commands = Vec::with_capacity(1);
+    let mut command = Command {
+        term,
+        at,
+        writes: Vec::with_capacity(writes.len()),
+    };
+    let (mut size, mut total) = (0, 0_usize);
+    for write in writes {
+        let bytes = size_of_write(&write);
+        if bytes > ENTRY_BYTES_MAX - COMMAND_BYTES {
+            return Err(ProposeError::TooLarge { bytes });
+        }
+        if size + bytes > COMMAND_BYTES && !command.writes.is_empty() {
+            commands.push(Command {
+                writes: std::mem::take(&mut command.writes),
+                ..command
+            });
+            size = 0;
+        }
+        size += bytes;
+        total += bytes;
+        command.writes.push(write);
+    }
+    commands.push(command);
+    if total > crate::raft::PROPOSAL_BYTES_MAX {
+        return Err(ProposeError::TooLarge { bytes: total });
+    }
+    Ok(commands)
+}
+
+fn admit(
+    shared: &Shared,
+    command: Command,
+    reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
+) -> Result<Proposal, ProposeError> {
+    let size = command.size() + PACK_OVERHEAD;
+    let permit = shared
+        .admission
+        .admit(size)
+        .ok_or(ProposeError::Overloaded)?;
+    // The encoding is made here, on the caller's thread, since the raft thread is the one that
+    // everybody shares.
+    let mut bytes = Vec::with_capacity(size);
+    command.encode(&mut bytes);
+    Ok(Proposal {
+        command,
+        bytes,
+        reply,
+        permit,
+    })
 }
 
 fn size_of_write(write: &Write) -> usize {

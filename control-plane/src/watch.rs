@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skiff_api::{Key, Kind, Object, Revision};
-use skiff_engine::{Change, Expired, History};
+use skiff_engine::{Change, Expired, History, State};
 use tokio::sync::mpsc;
+
+use crate::store::News;
 
 /// Changes that a watcher may be behind before it is dropped. At 2 KB an object that is a few MB
 /// for the slowest reader, and a burst of a thousand writes drops nobody who reads.
@@ -59,6 +61,22 @@ impl WatchHub {
         let mut inner = self.lock();
         inner.history.begin_at(revision);
         inner.latest = inner.latest.max(revision);
+    }
+
+    /// Takes in what the store applied.
+    pub fn take(&self, state: &State, news: News<'_>) {
+        match news {
+            News::Changes(changes) => self.publish(changes),
+            News::Restored => self.restart_at(state.revision()),
+        }
+    }
+
+    /// Ends all watches: what changed up to `revision` is not known. Later ones begin there.
+    fn restart_at(&self, revision: Revision) {
+        let mut inner = self.lock();
+        inner.history.restart_at(revision);
+        inner.latest = revision;
+        inner.watchers.clear();
     }
 
     /// Takes in the next changes, in order, and passes them on.
@@ -204,7 +222,7 @@ mod tests {
     use super::*;
     use serde_json::json;
     use skiff_api::Millis;
-    use skiff_engine::{Command, State, Write};
+    use skiff_engine::{Command, Write};
 
     fn pod(name: &str, node: &str) -> Object {
         Object::from_value(json!({"apiVersion": "v1", "kind": "Pod",

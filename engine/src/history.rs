@@ -46,6 +46,13 @@ impl History {
         }
     }
 
+    /// Forgets everything: what changed up to this revision is not known.
+    pub fn restart_at(&mut self, revision: Revision) {
+        self.changes.clear();
+        self.bytes = 0;
+        self.forgotten = revision;
+    }
+
     /// Adds the next change and forgets the oldest ones over the bound.
     pub fn push(&mut self, change: Change) {
         // The first one says where the recovered state stood; after that there are no gaps.

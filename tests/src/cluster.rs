@@ -15,6 +15,10 @@ use crate::process::Process;
 use crate::skiff::{self, Said};
 use crate::wait;
 
+mod servers;
+
+pub use servers::{Joined, members};
+
 /// A server on a loaded machine; the target of half a second is the benchmark's matter.
 pub const UP_MAX: Duration = Duration::from_secs(20);
 /// Whatever includes starting containers on two shared cores.
@@ -30,6 +34,7 @@ pub struct Cluster {
     pub engine: Engine,
     /// The server, or the whole of a `skiff dev`.
     pub server: Process,
+    joined: Vec<Joined>,
     agents: Vec<(String, Process)>,
     server_args: Vec<String>,
     data: PathBuf,
@@ -97,6 +102,7 @@ impl Cluster {
             address,
             engine: Engine::default(),
             server,
+            joined: Vec::new(),
             agents: Vec::new(),
             server_args: args,
             data: data.to_owned(),
@@ -326,6 +332,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let instance = self.instance();
         self.server.kill();
+        self.joined.clear();
         self.agents.clear();
         self.engine.remove(&instance);
     }

@@ -16,14 +16,14 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use skiff_api::{Object, Revision};
-use skiff_engine::{Change, State, Write};
+use skiff_engine::{State, Write};
 
 use super::{Api, router};
 use crate::auth::Identity;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::disk::MemoryDisk;
 use crate::nodes::Nodes;
-use crate::store::{Store, StoreConfig};
+use crate::store::{News, Store, StoreConfig};
 use crate::watch::WatchHub;
 
 /// An API over a store of its own, with the namespaces `default` and `shop`.
@@ -78,7 +78,7 @@ impl Server {
             checkpoints: Box::new(MemoryCheckpoints::default()),
             ..StoreConfig::new(Path::new("/store"), 1)
         };
-        let publish = Box::new(move |_: &State, changes: &[Change]| publisher.publish(changes));
+        let publish = Box::new(move |state: &State, news: News<'_>| publisher.take(state, news));
         let open = tokio::task::spawn_blocking(move || Store::open(config, publish));
         let store = open.await.unwrap().unwrap();
         let namespace = |name: &str| {

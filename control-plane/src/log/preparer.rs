@@ -44,21 +44,30 @@ impl Preparer {
     }
 }
 
+/// Does one piece of a preparer's work, for who has no thread; whether there was any.
+pub(crate) fn prepare(view: &LogView, changed: &impl Fn()) -> bool {
+    let pool = view.pool();
+    match pool.prepare() {
+        Ok(worked) => {
+            changed();
+            worked
+        }
+        Err(err) => {
+            if is_no_space(&err) {
+                pool.set_no_space();
+            }
+            tracing::warn!(%err, "cannot prepare a segment of the raft log; will retry");
+            changed();
+            false
+        }
+    }
+}
+
 fn run(view: &LogView, changed: &impl Fn()) {
     let pool = view.pool();
     while pool.wait_for_work() {
-        match pool.prepare() {
-            Ok(_) => changed(),
-            Err(err) => {
-                if is_no_space(&err) {
-                    pool.set_no_space();
-                }
-                tracing::warn!(%err, "cannot prepare a segment of the raft log; will retry");
-                changed();
-                if !pool.pause(RETRY) {
-                    return;
-                }
-            }
+        if !prepare(view, changed) && !pool.pause(RETRY) {
+            return;
         }
     }
 }

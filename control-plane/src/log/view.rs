@@ -1,15 +1,17 @@
 //! What raft and the rest of the store read of the log, while its writer writes.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use raft::eraftpb::{ConfState, Entry, HardState};
+use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::frame::{self, Item};
 use super::segment::Pool;
 use super::tail::{Absent, Found, Place, Tail};
 use super::{Base, LogError};
+use crate::checkpoint::Mark;
 
 /// A shared view of the log. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,6 +26,14 @@ struct Shared {
     salt: u32,
     active_room: AtomicU64,
     start: Mutex<Option<(u64, ConfState)>>,
+    snapshots: OnceLock<Arc<dyn Snapshots>>,
+}
+
+/// Who has states for members that are too far behind for the log.
+pub trait Snapshots: Send + Sync + fmt::Debug {
+    /// Keeps a state at `index` or later for being sent and tells where it stands; nothing if
+    /// there is none yet.
+    fn promise(&self, index: u64) -> Option<Mark>;
 }
 
 /// How much can still be appended without asking the file system for space.
@@ -38,6 +48,7 @@ pub struct Room {
 impl LogView {
     pub(super) fn new(tail: Tail, pool: Arc<Pool>, salt: u32) -> Self {
         let (tail, active_room, start) = (Mutex::new(tail), AtomicU64::new(0), Mutex::new(None));
+        let snapshots = OnceLock::new();
         Self {
             shared: Arc::new(Shared {
                 tail,
@@ -45,6 +56,7 @@ impl LogView {
                 salt,
                 active_room,
                 start,
+                snapshots,
             }),
         }
     }
@@ -64,7 +76,7 @@ impl LogView {
         self.shared.active_room.store(bytes, Ordering::Release);
     }
 
-    pub(super) fn rebase(&self, base: Base) {
+    pub(crate) fn rebase(&self, base: Base) {
         self.tail().rebase(base);
     }
 
@@ -119,6 +131,11 @@ impl LogView {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some((applied, conf_state));
         self.applied(applied);
+    }
+
+    /// Tells where snapshots come from; there are none before, and only the first word counts.
+    pub fn set_snapshots(&self, snapshots: Arc<dyn Snapshots>) {
+        self.shared.snapshots.get_or_init(|| snapshots);
     }
 
     /// Takes in entries that are on their way to the disk; raft reads them from now on.
@@ -227,7 +244,18 @@ impl Storage for LogView {
         Ok(self.tail().last())
     }
 
-    fn snapshot(&self, _index: u64, _to: u64) -> raft::Result<raft::eraftpb::Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    fn snapshot(&self, index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let promised = self
+            .shared
+            .snapshots
+            .get()
+            .and_then(|all| all.promise(index));
+        let mark = promised.ok_or(StorageError::SnapshotTemporarilyUnavailable)?;
+        // The state itself goes another way: raft only has to know where it stands.
+        let mut snapshot = Snapshot::default();
+        let meta = snapshot.mut_metadata();
+        (meta.index, meta.term) = (mark.index, mark.term);
+        meta.set_conf_state(mark.conf_state);
+        Ok(snapshot)
     }
 }

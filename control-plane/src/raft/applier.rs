@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use skiff_engine::{Change, Command, Outcome, State};
+use skiff_engine::{Change, Command, Outcome};
 use tokio::sync::oneshot;
 
 use super::inbox::Proposal;
-use super::keeper::Snapshot;
-use super::node::Committed;
+use super::keeper::Task;
+use super::node::{Committed, Decided};
 use super::{Inbox, OnFatal, Permit, Shared, spawn_vital, unpack};
-use crate::checkpoint::Mark;
-use crate::store::{OnApplied, ProposeError};
+use crate::snapshot::StateAt;
+use crate::store::{News, OnApplied, ProposeError};
 
 /// After a checkpoint was put off or failed, this much more is applied before the next attempt.
 const RETRY_BYTES: u64 = 8 << 20;
@@ -25,12 +25,11 @@ const WORTH_A_CHECKPOINT_BYTES: u64 = 32 << 20;
 
 /// The applier and what it is connected to.
 pub(crate) struct Applier {
-    pub(crate) state: State,
-    pub(crate) mark: Mark,
-    pub(crate) committed: Receiver<Vec<Committed>>,
+    pub(crate) at: StateAt,
+    pub(crate) decided: Receiver<Vec<Decided>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) keeper: SyncSender<Snapshot>,
+    pub(crate) keeper: SyncSender<Task>,
     /// Bytes of entries between checkpoints.
     pub(crate) checkpoint_bytes: u64,
     /// Bytes of entries since the last one.
@@ -53,11 +52,8 @@ impl Applier {
     pub(crate) fn start(mut self) -> io::Result<JoinHandle<()>> {
         let fatal = self.fatal.clone();
         spawn_vital("apply", &fatal, move || {
-            while let Ok(mut entries) = self.committed.recv() {
-                while let Ok(more) = self.committed.try_recv() {
-                    entries.extend(more);
-                }
-                if let Err(why) = self.apply(entries) {
+            while let Ok(decided) = self.decided.recv() {
+                if let Err(why) = self.work(decided) {
                     (self.fatal)(&why);
                     self.inbox.fail();
                     return;
@@ -66,9 +62,37 @@ impl Applier {
             if self.bytes >= WORTH_A_CHECKPOINT_BYTES {
                 // The keeper works off what it has before it ends; the thread that stops us joins
                 // it.
-                drop(self.keeper.send(self.snapshot()));
+                drop(self.keeper.send(Task::Keep(self.at.clone())));
             }
         })
+    }
+
+    /// Applies what there is, without waiting for more; whether there was anything.
+    ///
+    /// # Errors
+    /// Why this member's state can no longer be trusted.
+    pub(crate) fn step(&mut self) -> Result<bool, String> {
+        match self.decided.try_recv() {
+            Ok(decided) => self.work(decided).map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn work(&mut self, mut decided: Vec<Decided>) -> Result<(), String> {
+        while let Ok(more) = self.decided.try_recv() {
+            decided.extend(more);
+        }
+        let mut entries = Vec::with_capacity(decided.len());
+        for one in decided {
+            match one {
+                Decided::Entry(entry) => entries.push(entry),
+                Decided::Snapshot(snapshot) => {
+                    self.apply(std::mem::take(&mut entries))?;
+                    self.restore(*snapshot);
+                }
+            }
+        }
+        self.apply(entries)
     }
 
     fn apply(&mut self, entries: Vec<Committed>) -> Result<(), String> {
@@ -77,12 +101,13 @@ impl Applier {
         for entry in entries {
             self.apply_entry(entry, &mut changes, &mut answers)?;
         }
-        self.mark.revision = self.state.revision().0;
+        self.at.mark.revision = self.at.state.revision().0;
+        self.shared.publish(self.at.clone());
         if !changes.is_empty() {
-            self.shared.publish(self.state.clone());
-            (self.on_applied)(&self.state, &changes);
+            (self.on_applied)(&self.at.state, News::Changes(&changes));
         }
-        self.shared.set_applied(self.mark.index, self.mark.term);
+        self.shared
+            .set_applied(self.at.mark.index, self.at.mark.term);
         for (reply, outcomes, permit) in answers {
             drop(permit);
             // Whoever asked may have gone away.
@@ -94,22 +119,37 @@ impl Applier {
         Ok(())
     }
 
+    /// Takes the state of a snapshot, which is durable already, instead of what was applied here.
+    fn restore(&mut self, snapshot: StateAt) {
+        tracing::info!(
+            index = snapshot.mark.index,
+            "took the state from a snapshot"
+        );
+        self.at = snapshot;
+        self.bytes = 0;
+        self.shared.publish(self.at.clone());
+        (self.on_applied)(&self.at.state, News::Restored);
+        self.shared
+            .set_applied(self.at.mark.index, self.at.mark.term);
+        self.inbox.nudge();
+    }
+
     fn apply_entry(
         &mut self,
         entry: Committed,
         changes: &mut Vec<Change>,
         answers: &mut Vec<Answer>,
     ) -> Result<(), String> {
-        if entry.index != self.mark.index + 1 {
+        if entry.index != self.at.mark.index + 1 {
             return Err(format!(
                 "entry {} came after entry {}",
-                entry.index, self.mark.index
+                entry.index, self.at.mark.index
             ));
         }
-        (self.mark.index, self.mark.term) = (entry.index, entry.term);
+        (self.at.mark.index, self.at.mark.term) = (entry.index, entry.term);
         self.bytes += entry.data.len() as u64;
         if let Some(members) = entry.members {
-            self.mark.conf_state = members;
+            self.at.mark.conf_state = members;
             return Ok(());
         }
         if let Some(own) = entry.own {
@@ -120,7 +160,7 @@ impl Applier {
                 ..
             } in own
             {
-                let applied = self.state.apply(&command);
+                let applied = self.at.state.apply(&command);
                 changes.extend(applied.changes);
                 answers.push((reply, applied.outcomes, permit));
             }
@@ -130,23 +170,16 @@ impl Applier {
         let commands = unpack(&entry.data).ok_or_else(|| unreadable("it is not commands"))?;
         for command in commands {
             let command = Command::decode(command).map_err(|err| unreadable(&err.to_string()))?;
-            changes.extend(self.state.apply(&command).changes);
+            changes.extend(self.at.state.apply(&command).changes);
         }
         Ok(())
     }
 
     fn take_checkpoint(&mut self) {
-        match self.keeper.try_send(self.snapshot()) {
+        match self.keeper.try_send(Task::Keep(self.at.clone())) {
             Ok(()) => self.bytes = 0,
             // The last one is still being written.
             Err(_) => self.bytes = self.checkpoint_bytes.saturating_sub(RETRY_BYTES),
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            mark: self.mark.clone(),
-            state: self.state.clone(),
         }
     }
 }

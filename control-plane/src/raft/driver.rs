@@ -7,12 +7,12 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::inbox::{Inbox, Mail, Proposal};
-use super::node::{Committed, Node, Turn};
+use super::inbox::{ChangeRequest, Inbox, Mail, Proposal, TransferRequest};
+use super::node::{Decided, Node, Turn};
 use super::reads::Reads;
 use super::{Job, OnFatal, Outbound, Shared, TICK, spawn_vital};
 use crate::log::LogView;
-use crate::store::ProposeError;
+use crate::store::{ChangeError, ProposeError};
 
 /// Appends on their way to the disk before proposals are left to gather for the next one: one that
 /// is being synced and one that follows at once.
@@ -36,14 +36,17 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) writer: Sender<Job>,
-    pub(crate) applier: Sender<Vec<Committed>>,
+    pub(crate) applier: Sender<Vec<Decided>>,
     pub(crate) fatal: OnFatal,
 }
 
-struct Running {
+/// A driver at work.
+pub(super) struct Running {
     driver: Driver,
     reads: Reads,
     waiting: VecDeque<Proposal>,
+    /// The change of members that is under way, in the term in which it was proposed.
+    changing: Option<(ChangeRequest, Option<u64>)>,
     next_tick: Instant,
     stop_at: Option<Instant>,
     /// The writer or the applier is gone: it has reported why.
@@ -57,15 +60,21 @@ impl Driver {
     /// The operating system has no thread to give.
     pub(crate) fn start(self) -> io::Result<JoinHandle<()>> {
         let fatal = self.fatal.clone();
-        let running = Running {
+        let running = self.begin(Instant::now());
+        spawn_vital("raft", &fatal, move || running.run())
+    }
+
+    /// A driver that is stepped by hand.
+    pub(super) fn begin(self, now: Instant) -> Running {
+        Running {
             driver: self,
             reads: Reads::default(),
             waiting: VecDeque::new(),
-            next_tick: Instant::now() + TICK,
+            changing: None,
+            next_tick: now + TICK,
             stop_at: None,
             broken: false,
-        };
-        spawn_vital("raft", &fatal, move || running.run())
+        }
     }
 }
 
@@ -73,21 +82,39 @@ impl Running {
     fn run(mut self) {
         self.take_turns();
         while !self.is_done() {
-            let wants = self.wants_proposals();
-            let mail = self.driver.inbox.wait(self.next_tick, wants);
-            self.take(mail);
-            self.tick();
-            self.propose();
-            self.driver.node.applied(self.driver.shared.applied());
-            if let Some(context) = self.reads.ask(Instant::now()) {
-                self.driver.node.read_index(context);
-            }
-            self.take_turns();
+            let mail = self
+                .driver
+                .inbox
+                .wait(self.next_tick, self.wants_proposals());
+            self.pass(mail, Instant::now());
         }
         let left = self.driver.inbox.close();
         let unanswered = self.waiting.drain(..).chain(left.proposals);
         unanswered.for_each(|one| one.fail(ProposeError::Stopped));
         self.driver.shared.end();
+    }
+
+    /// Does what there is to do, without waiting for anything.
+    pub(super) fn step(&mut self, now: Instant) {
+        let mail = self.driver.inbox.take(self.wants_proposals());
+        self.pass(mail, now);
+    }
+
+    /// When raft's clock has to be moved on.
+    pub(super) const fn next_tick(&self) -> Instant {
+        self.next_tick
+    }
+
+    fn pass(&mut self, mail: Mail, now: Instant) {
+        self.take(mail, now);
+        self.tick(now);
+        self.propose();
+        self.driver.node.applied(self.driver.shared.applied());
+        if let Some(context) = self.reads.ask(now) {
+            self.driver.node.read_index(context);
+        }
+        self.take_turns();
+        self.answer_change();
     }
 
     fn wants_proposals(&self) -> bool {
@@ -103,10 +130,10 @@ impl Running {
                 .is_some_and(|limit| !busy || Instant::now() >= limit)
     }
 
-    fn take(&mut self, mail: Mail) {
+    fn take(&mut self, mail: Mail, now: Instant) {
         self.broken |= mail.broken;
         if mail.stopping && self.stop_at.is_none() {
-            self.stop_at = Some(Instant::now() + STOP_LIMIT);
+            self.stop_at = Some(now + STOP_LIMIT);
         }
         let node = &mut self.driver.node;
         if let Some(number) = mail.durable {
@@ -118,12 +145,56 @@ impl Running {
                 node.step(message);
             }
         }
-        self.reads.add(mail.reads, Instant::now());
+        for (message, snapshot) in mail.snapshots {
+            self.driver.node.step_snapshot(message, snapshot);
+            // Raft's word about one snapshot is heard before it gets another.
+            self.take_turns();
+        }
+        let node = &mut self.driver.node;
+        mail.reports.into_iter().for_each(|one| node.report(one));
+        for TransferRequest { to, reply } in mail.transfers {
+            // Whoever asked may have gone away; the same below.
+            drop(reply.send(node.transfer(to)));
+        }
+        self.reads.add(mail.reads, now);
         self.waiting.extend(mail.proposals);
+        mail.changes.into_iter().for_each(|one| self.change(one));
     }
 
-    fn tick(&mut self) {
-        let now = Instant::now();
+    fn change(&mut self, request: ChangeRequest) {
+        let node = &mut self.driver.node;
+        let proposed = if self.changing.is_some() {
+            Err(ChangeError::UnderWay)
+        } else {
+            node.propose_change(request.change)
+        };
+        match proposed {
+            Ok(()) => self.changing = Some((request, node.leads())),
+            Err(err) => drop(request.reply.send(Err(err))),
+        }
+    }
+
+    /// Answers a change of members once it is in force, or nobody knows whether it ever will be.
+    fn answer_change(&mut self) {
+        let node = &self.driver.node;
+        let Some((request, term)) = &self.changing else {
+            return;
+        };
+        let outcome = if node.leads() != *term {
+            Err(ChangeError::Unconfirmed)
+        } else if node.is_in_force(request.change) {
+            Ok(())
+        } else if request.reply.is_closed() {
+            Err(ChangeError::Unconfirmed)
+        } else {
+            return;
+        };
+        if let Some((request, _)) = self.changing.take() {
+            drop(request.reply.send(outcome));
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
         let mut ticks = 0;
         while self.next_tick <= now && ticks < TICKS_IN_A_ROW {
             self.driver.node.tick();
@@ -172,9 +243,14 @@ impl Running {
             self.driver.shared.set_elected(self.driver.node.leads());
             self.dispatch(turn);
         }
-        self.driver
-            .node
-            .fill_status(&mut self.driver.shared.status_mut());
+        let shared = &self.driver.shared;
+        let mut status = shared.status_mut();
+        self.driver.node.fill_status(&mut status);
+        let sending = status.followers.iter().any(|one| one.in_snapshot);
+        drop(status);
+        if !sending {
+            shared.forget_promises();
+        }
     }
 
     fn dispatch(&mut self, turn: Turn) {
@@ -186,12 +262,11 @@ impl Running {
         if let Some(write) = turn.write {
             self.broken |= driver.writer.send(Job::Write(write)).is_err();
         }
-        if turn.committed.is_empty() {
-            return;
-        }
-        if turn.committed.iter().any(|entry| entry.members.is_some()) {
+        if turn.members_changed {
             driver.node.fill_members(&mut driver.shared.status_mut());
         }
-        self.broken |= driver.applier.send(turn.committed).is_err();
+        if !turn.decided.is_empty() {
+            self.broken |= driver.applier.send(turn.decided).is_err();
+        }
     }
 }

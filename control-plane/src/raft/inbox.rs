@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::Permit;
 use super::reads::ReadRequest;
-use crate::store::ProposeError;
+use crate::snapshot::StateAt;
+use crate::store::{ChangeError, MemberChange, ProposeError, TransferError};
 
 /// Messages from peers that wait; more are dropped, as on a bad network.
 const MESSAGES_MAX: usize = 4096;
@@ -36,11 +37,39 @@ impl Proposal {
     }
 }
 
+/// What the transport has to say about another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// It cannot be reached.
+    Unreachable(u64),
+    /// The snapshot for it arrived, or never will.
+    Snapshot { member: u64, arrived: bool },
+}
+
+/// A change of members that is asked for; answered when it is in force.
+#[derive(Debug)]
+pub(crate) struct ChangeRequest {
+    pub(crate) change: MemberChange,
+    pub(crate) reply: oneshot::Sender<Result<(), ChangeError>>,
+}
+
+/// Asks for another leader; answered with who was asked to take over.
+#[derive(Debug)]
+pub(crate) struct TransferRequest {
+    pub(crate) to: Option<u64>,
+    pub(crate) reply: oneshot::Sender<Result<u64, TransferError>>,
+}
+
 /// What has gathered.
 #[derive(Debug, Default)]
 pub(super) struct Mail {
     pub(super) proposals: Vec<Proposal>,
     pub(super) messages: Vec<Message>,
+    /// Snapshots whose state is durable, with the messages that announced them.
+    pub(super) snapshots: Vec<(Message, StateAt)>,
+    pub(super) reports: Vec<Report>,
+    pub(super) changes: Vec<ChangeRequest>,
+    pub(super) transfers: Vec<TransferRequest>,
     pub(super) reads: Vec<ReadRequest>,
     /// The newest ready that became durable.
     pub(super) durable: Option<u64>,
@@ -88,20 +117,50 @@ impl Inbox {
 
     /// Hands in a message from a peer.
     pub(crate) fn message(&self, message: Message) {
+        self.put(|mail| {
+            if mail.messages.len() < MESSAGES_MAX {
+                mail.messages.push(message);
+            }
+        });
+    }
+
+    /// Hands in a snapshot that is durable here, with the message that announced it.
+    pub(crate) fn snapshot(&self, message: Message, snapshot: StateAt) {
+        self.put(|mail| mail.snapshots.push((message, snapshot)));
+    }
+
+    /// Hands in the transport's word about another member.
+    pub(crate) fn report(&self, report: Report) {
+        self.put(|mail| {
+            if mail.reports.len() < MESSAGES_MAX {
+                mail.reports.push(report);
+            }
+        });
+    }
+
+    /// Asks for a change of members.
+    pub(crate) fn change(&self, request: ChangeRequest) {
+        self.put(|mail| mail.changes.push(request));
+    }
+
+    /// Asks for another leader.
+    pub(crate) fn transfer(&self, request: TransferRequest) {
+        self.put(|mail| mail.transfers.push(request));
+    }
+
+    /// Puts something in, unless the driver is gone, and wakes it.
+    fn put(&self, put: impl FnOnce(&mut Mail)) {
         let mut inner = self.lock();
-        if inner.mail.messages.len() < MESSAGES_MAX {
-            inner.mail.messages.push(message);
+        if !inner.closed {
+            put(&mut inner.mail);
+            inner.nudged = true;
         }
         self.arrived.notify_one();
     }
 
     /// Asks for an index that a linearizable read must wait for.
     pub(crate) fn read(&self, request: ReadRequest) {
-        let mut inner = self.lock();
-        if !inner.closed {
-            inner.mail.reads.push(request);
-        }
-        self.arrived.notify_one();
+        self.put(|mail| mail.reads.push(request));
     }
 
     /// Tells that a ready and all before it are durable.
@@ -155,9 +214,7 @@ impl Inbox {
         let stopping = inner.mail.stopping;
         let idle = |inner: &mut Slot| {
             let mail = &inner.mail;
-            let quiet = mail.messages.is_empty() && mail.reads.is_empty();
-            quiet
-                && mail.durable.is_none()
+            mail.durable.is_none()
                 && mail.stopping == stopping
                 && !inner.nudged
                 && (mail.proposals.is_empty() || !with_proposals)
@@ -165,13 +222,24 @@ impl Inbox {
         let limit = deadline.saturating_duration_since(Instant::now());
         let waited = self.arrived.wait_timeout_while(inner, limit, idle);
         let (mut inner, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-        inner.taking_proposals = false;
-        inner.nudged = false;
-        let stopping = inner.mail.stopping;
-        let mut mail = std::mem::take(&mut inner.mail);
-        inner.mail.stopping = stopping;
+        inner.take(with_proposals)
+    }
+
+    /// The mail that is there, without waiting.
+    pub(super) fn take(&self, with_proposals: bool) -> Mail {
+        self.lock().take(with_proposals)
+    }
+}
+
+impl Slot {
+    fn take(&mut self, with_proposals: bool) -> Mail {
+        self.taking_proposals = false;
+        self.nudged = false;
+        let stopping = self.mail.stopping;
+        let mut mail = std::mem::take(&mut self.mail);
+        self.mail.stopping = stopping;
         if !with_proposals {
-            inner.mail.proposals = std::mem::take(&mut mail.proposals);
+            self.mail.proposals = std::mem::take(&mut mail.proposals);
         }
         mail
     }

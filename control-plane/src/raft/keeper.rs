@@ -1,34 +1,49 @@
 //! The thread that takes checkpoints, and then has the log cut.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
-use skiff_engine::State;
+use raft::eraftpb::Message;
+use tokio::sync::oneshot;
 
-use super::Job;
-use crate::checkpoint::{Checkpoints, Mark, Record};
+use super::{Inbox, Job};
+use crate::checkpoint::{Checkpoints, Mark};
 use crate::log::Base;
+use crate::snapshot::StateAt;
 
-/// A state to be kept, and where in history it stands.
+/// What the keeper is asked for.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(super) mark: Mark,
-    pub(super) state: State,
+pub(crate) enum Task {
+    /// To keep a state that was applied here.
+    Keep(StateAt),
+    /// To keep a state that came from the leader, and then to hand it to raft.
+    Install(Install),
+}
+
+/// A snapshot on its way in.
+#[derive(Debug)]
+pub(crate) struct Install {
+    /// The message that announced it.
+    pub(crate) message: Message,
+    pub(crate) snapshot: StateAt,
+    /// Answered when it is durable, or why it isn't.
+    pub(crate) reply: oneshot::Sender<Result<(), String>>,
 }
 
 /// The keeper and what it is connected to.
 pub(crate) struct Keeper {
     pub(crate) checkpoints: Box<dyn Checkpoints>,
-    pub(crate) snapshots: Receiver<Snapshot>,
+    pub(crate) tasks: Receiver<Task>,
     pub(crate) writer: Sender<Job>,
+    pub(crate) inbox: Arc<Inbox>,
     /// The newest checkpoint there is.
     pub(crate) newest: Option<Mark>,
 }
 
 impl Keeper {
-    /// Starts the thread. It ends when the sender of snapshots is gone.
+    /// Starts the thread. It ends when the senders of tasks are gone.
     ///
     /// # Errors
     /// The operating system has no thread to give.
@@ -36,19 +51,36 @@ impl Keeper {
         std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || {
-                while let Ok(snapshot) = self.snapshots.recv() {
-                    self.keep(&snapshot);
+                while let Ok(task) = self.tasks.recv() {
+                    self.work(task);
                 }
             })
     }
 
-    fn keep(&mut self, snapshot: &Snapshot) {
-        let mark = &snapshot.mark;
-        let mut records = snapshot.state.objects().map(|object| Record {
-            revision: object.revision().0,
-            body: Bytes::copy_from_slice(object.body()),
-        });
-        if let Err(err) = self.checkpoints.write(mark, &mut records) {
+    /// Does one task, if there is one.
+    pub(crate) fn step(&mut self) -> bool {
+        let task = self.tasks.try_recv();
+        let worked = task.is_ok();
+        if let Ok(task) = task {
+            self.work(task);
+        }
+        worked
+    }
+
+    fn work(&mut self, task: Task) {
+        match task {
+            Task::Keep(state) => self.keep(&state),
+            Task::Install(install) => self.install(install),
+        }
+    }
+
+    fn keep(&mut self, state: &StateAt) {
+        let mark = &state.mark;
+        if !self.is_news(mark) {
+            // A snapshot came in while this one waited.
+            return;
+        }
+        if let Err(err) = self.checkpoints.write(mark, &mut state.records()) {
             // The log has everything; it is cut when a later attempt succeeds.
             tracing::warn!(%err, index = mark.index, "no checkpoint was taken");
             return;
@@ -57,18 +89,35 @@ impl Keeper {
         // The log reaches back to the checkpoint before: should the new one be damaged, that one
         // and the log make the same state.
         if let Some(previous) = self.newest.replace(mark.clone()) {
-            let Mark {
-                index,
-                term,
-                conf_state,
-                ..
-            } = previous;
             // The writer is gone when the server stops; the next start works with a longer log.
-            drop(self.writer.send(Job::Cut(Base {
-                index,
-                term,
-                conf_state,
-            })));
+            drop(self.writer.send(Job::Cut(Base::at(&previous))));
         }
+    }
+
+    /// Before raft may forget its log for a snapshot, the snapshot has to be as durable as the log.
+    fn install(&mut self, install: Install) {
+        let Install {
+            message,
+            snapshot,
+            reply,
+        } = install;
+        let mark = &snapshot.mark;
+        if self.is_news(mark) {
+            if let Err(err) = self.checkpoints.write(mark, &mut snapshot.records()) {
+                tracing::warn!(%err, index = mark.index, "a snapshot could not be stored");
+                // Whoever asked may have gone away; the same below.
+                drop(reply.send(Err(err.to_string())));
+                return;
+            }
+            self.newest = Some(mark.clone());
+        }
+        self.inbox.snapshot(message, snapshot);
+        drop(reply.send(Ok(())));
+    }
+
+    fn is_news(&self, mark: &Mark) -> bool {
+        self.newest
+            .as_ref()
+            .is_none_or(|newest| newest.index < mark.index)
     }
 }

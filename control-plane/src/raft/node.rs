@@ -3,53 +3,28 @@
 
 use std::collections::VecDeque;
 
-use protobuf::Message as _;
-use raft::eraftpb::{
-    ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, MessageType,
-};
-use raft::{Config, RawNode, ReadOnlyOption, ReadState, StateRole};
+use raft::eraftpb::{HardState, Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 
-use super::inbox::Proposal;
+use super::inbox::{Proposal, Report};
 use super::{
-    COMMITTED_BYTES_MAX, ELECTION_TICKS, HEARTBEAT_TICKS, MESSAGE_BYTES_MAX,
+    COMMITTED_BYTES_MAX, ELECTION_TICKS, FollowerStatus, HEARTBEAT_TICKS, MESSAGE_BYTES_MAX,
     MESSAGES_IN_FLIGHT_MAX, RaftStatus, UNCOMMITTED_BYTES_MAX, logger, packing,
 };
-use crate::log::{Batch, LogView};
+use crate::log::LogView;
+use crate::snapshot::StateAt;
 use crate::store::ProposeError;
+
+mod members;
+mod pinned;
+mod turn;
+
+pub use pinned::ElectionSeed;
+pub(crate) use turn::{Committed, Decided, Turn, Write};
 
 /// Commands are merged into entries of about this size: large enough to share the cost of an
 /// entry, small enough to keep messages to peers short.
 const ENTRY_BYTES: usize = 256 << 10;
-
-/// What is to be made durable, and what may be sent only then.
-#[derive(Debug, Default)]
-pub(crate) struct Write {
-    /// To be given to [`Node::durable`] when done.
-    pub(super) number: u64,
-    pub(super) batch: Batch,
-    pub(super) messages: Vec<Message>,
-}
-
-/// A committed entry.
-#[derive(Debug)]
-pub(crate) struct Committed {
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) data: bytes::Bytes,
-    /// The decoded commands and whom to answer, if they were proposed here.
-    pub(super) own: Option<Vec<Proposal>>,
-    /// The members from here on, if the entry changed them.
-    pub(super) members: Option<ConfState>,
-}
-
-/// The work that raft has for us.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    pub(super) write: Option<Write>,
-    pub(super) messages: Vec<Message>,
-    pub(super) committed: Vec<Committed>,
-    pub(super) reads: Vec<ReadState>,
-}
 
 /// Proposals that stand at an index of our log.
 #[derive(Debug)]
@@ -72,11 +47,23 @@ pub(crate) struct Node {
     hard_state: Option<HardState>,
     /// Whether we led when we last looked, and in which term.
     led: Option<u64>,
+    /// Snapshots that are durable here and that raft has not decided about.
+    incoming: Vec<StateAt>,
+    /// The newest term and vote.
+    voted: (u64, u64),
+    /// The write that makes them durable, until it has.
+    voting: Option<u64>,
+    pinned: Option<pinned::Pinned>,
 }
 
 impl Node {
     /// A member that has applied everything up to `applied`.
-    pub(crate) fn new(member: u64, view: LogView, applied: u64) -> raft::Result<Self> {
+    pub(crate) fn new(
+        member: u64,
+        view: LogView,
+        applied: u64,
+        seed: Option<ElectionSeed>,
+    ) -> raft::Result<Self> {
         let config = Config {
             id: member,
             election_tick: ELECTION_TICKS,
@@ -92,12 +79,13 @@ impl Node {
             ..Config::default()
         };
         let mut raw = RawNode::new(&config, view.clone(), &logger::logger())?;
+        let voted = (raw.raft.term, raw.raft.vote);
         let voters = raw.raft.prs().conf().to_conf_state().voters;
         if voters == [member] {
             // Nobody else could win: there is no election time-out to wait for.
             raw.campaign()?;
         }
-        Ok(Self {
+        let mut node = Self {
             raw,
             view,
             pending: VecDeque::new(),
@@ -105,25 +93,62 @@ impl Node {
             proposed_bytes: 0,
             hard_state: None,
             led: None,
-        })
+            incoming: Vec::new(),
+            voted,
+            voting: None,
+            pinned: seed.map(pinned::Pinned::new),
+        };
+        node.pin();
+        Ok(node)
     }
 
     pub(super) fn tick(&mut self) {
         self.raw.tick();
+        if let Some(pinned) = &mut self.pinned {
+            pinned.tick();
+        }
+        self.pin();
     }
 
     /// Takes a message from a peer.
     pub(super) fn step(&mut self, message: Message) {
         if message.get_msg_type() == MessageType::MsgSnapshot {
-            // No member of this version sends one: its log reaches back to all that others need.
-            tracing::error!(
+            tracing::warn!(
                 from = message.from,
-                "a snapshot was refused: it cannot be stored yet"
+                "a snapshot without its state was dropped"
             );
             return;
         }
         if let Err(err) = self.raw.step(message) {
             tracing::debug!(%err, "a peer's message was not taken");
+        }
+        self.pin();
+    }
+
+    /// Takes a snapshot whose state is durable here already.
+    pub(super) fn step_snapshot(&mut self, message: Message, snapshot: StateAt) {
+        self.incoming.push(snapshot);
+        if let Err(err) = self.raw.step(message) {
+            tracing::debug!(%err, "a snapshot was not taken");
+        }
+        if self.raw.snap().is_none() {
+            self.incoming.clear();
+        }
+        self.pin();
+    }
+
+    /// Takes the transport's word about another member.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Unreachable(member) => self.raw.report_unreachable(member),
+            Report::Snapshot { member, arrived } => {
+                let status = if arrived {
+                    SnapshotStatus::Finish
+                } else {
+                    SnapshotStatus::Failure
+                };
+                self.raw.report_snapshot(member, status);
+            }
         }
     }
 
@@ -133,6 +158,8 @@ impl Node {
 
     /// Notes how far entries were applied.
     pub(super) fn applied(&mut self, index: u64) {
+        // The state of a snapshot may be shown before the log knows of it for good.
+        let index = index.min(self.raw.raft.raft_log.persisted);
         if index > self.raw.raft.raft_log.applied {
             self.raw.advance_apply_to(index);
             self.view.applied(index);
@@ -147,6 +174,9 @@ impl Node {
             .is_some_and(|(first, _)| *first <= number)
         {
             self.writes.pop_front();
+        }
+        if self.voting.is_some_and(|voting| voting <= number) {
+            self.voting = None;
         }
         self.raw.on_persist_ready(number);
     }
@@ -234,134 +264,24 @@ impl Node {
         if status.voters.is_empty() {
             self.fill_members(status);
         }
+        status.followers.clear();
+        if raft.state != StateRole::Leader {
+            return;
+        }
+        let others = raft.prs().iter().filter(|(id, _)| **id != raft.id);
+        status
+            .followers
+            .extend(others.map(|(id, progress)| FollowerStatus {
+                member: *id,
+                matched: progress.matched,
+                active: progress.recent_active,
+                in_snapshot: progress.state == raft::ProgressState::Snapshot,
+            }));
+        status.followers.sort_unstable_by_key(|one| one.member);
     }
 
     pub(super) fn fill_members(&self, status: &mut RaftStatus) {
         let members = self.raw.raft.prs().conf().to_conf_state();
         (status.voters, status.learners) = (members.voters, members.learners);
-    }
-
-    /// Takes the work that raft has, if it has any. Its write must go to the disk in order and its
-    /// entries to the applier in order; messages may go at once.
-    pub(super) fn turn(&mut self) -> Option<Turn> {
-        if !self.raw.has_ready() {
-            return None;
-        }
-        let mut ready = self.raw.ready();
-        let number = ready.number();
-        let mut turn = Turn {
-            messages: ready.take_messages(),
-            ..Turn::default()
-        };
-        turn.reads = ready.take_read_states();
-        if let Some(hard_state) = ready.hs() {
-            self.hard_state = Some(hard_state.clone());
-        }
-        let batch_entries = ready.take_entries();
-        // What raft reads back while it is on its way to the disk.
-        self.view.append(&batch_entries);
-        let must_write = ready.must_sync();
-        let messages = ready.take_persisted_messages();
-        let committed = ready.take_committed_entries();
-        self.raw.advance_append_async(ready);
-        self.proposed_bytes = 0;
-        if must_write || !self.writes.is_empty() && !messages.is_empty() {
-            let bytes = batch_entries
-                .iter()
-                .map(|entry| entry.data.len() as u64)
-                .sum();
-            let hard_state = if must_write {
-                self.hard_state.take()
-            } else {
-                None
-            };
-            let batch = Batch {
-                hard_state,
-                entries: batch_entries,
-            };
-            self.writes.push_back((number, bytes));
-            turn.write = Some(Write {
-                number,
-                batch,
-                messages,
-            });
-        } else {
-            turn.messages.extend(messages);
-            if self.writes.is_empty() {
-                self.raw.on_persist_ready(number);
-            }
-        }
-        turn.committed = committed
-            .into_iter()
-            .map(|entry| self.commit(entry))
-            .collect();
-        self.notice_lost_leadership();
-        Some(turn)
-    }
-
-    fn commit(&mut self, entry: Entry) -> Committed {
-        let changed = match entry.get_entry_type() {
-            EntryType::EntryNormal => None,
-            EntryType::EntryConfChange => Some(
-                ConfChange::parse_from_bytes(&entry.data)
-                    .map_err(raft::Error::from)
-                    .and_then(|change| self.raw.apply_conf_change(&change)),
-            ),
-            EntryType::EntryConfChangeV2 => Some(
-                ConfChangeV2::parse_from_bytes(&entry.data)
-                    .map_err(raft::Error::from)
-                    .and_then(|change| self.raw.apply_conf_change(&change)),
-            ),
-        };
-        // Whatever is wrong with a change is wrong for every member alike: all of them skip it.
-        let members = changed.map(|changed| {
-            changed.unwrap_or_else(|err| {
-                tracing::error!(%err, index = entry.index, "a change of members was skipped");
-                self.raw.raft.prs().conf().to_conf_state()
-            })
-        });
-        let own = self.take_pending(entry.index, entry.term);
-        let data = if members.is_some() {
-            bytes::Bytes::new()
-        } else {
-            entry.data
-        };
-        Committed {
-            index: entry.index,
-            term: entry.term,
-            data,
-            own,
-            members,
-        }
-    }
-
-    /// The proposals that stand at this place; those whose place went to another are answered.
-    fn take_pending(&mut self, index: u64, term: u64) -> Option<Vec<Proposal>> {
-        while self
-            .pending
-            .front()
-            .is_some_and(|pending| pending.index <= index)
-        {
-            let pending = self.pending.pop_front()?;
-            if pending.index == index && pending.term == term {
-                return Some(pending.proposals);
-            }
-            let refusal = self.refusal();
-            pending
-                .proposals
-                .into_iter()
-                .for_each(|one| one.fail(refusal.clone()));
-        }
-        None
-    }
-
-    /// Once another leads, nobody may ever tell us what became of our entries.
-    fn notice_lost_leadership(&mut self) {
-        let leads = self.leads();
-        if self.led.is_some() && leads != self.led {
-            let lost = self.pending.drain(..).flat_map(|pending| pending.proposals);
-            lost.for_each(|one| one.fail(ProposeError::LeadershipLost));
-        }
-        self.led = leads;
     }
 }

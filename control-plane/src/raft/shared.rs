@@ -1,5 +1,6 @@
 //! What everybody may look at while the threads work: the latest state, who leads, how far.
 
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -7,6 +8,12 @@ use skiff_engine::State;
 use tokio::sync::watch;
 
 use super::{Admission, RaftStatus};
+use crate::checkpoint::Mark;
+use crate::log::Snapshots;
+use crate::snapshot::StateAt;
+
+/// States that were promised to members and may not have been sent yet; the oldest go first.
+const PROMISED_MAX: usize = 4;
 
 #[derive(Debug, Default)]
 struct Elected {
@@ -20,7 +27,9 @@ struct Elected {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    state: RwLock<State>,
+    latest: RwLock<StateAt>,
+    /// By index: what snapshot messages stand for.
+    promised: Mutex<BTreeMap<u64, StateAt>>,
     status: Mutex<RaftStatus>,
     elected: Mutex<Elected>,
     /// Something in `elected` changed.
@@ -31,9 +40,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(state: State, applied: u64) -> Self {
+    pub(crate) fn new(latest: StateAt) -> Self {
+        let applied = latest.mark.index;
         Self {
-            state: RwLock::new(state),
+            latest: RwLock::new(latest),
+            promised: Mutex::default(),
             status: Mutex::default(),
             elected: Mutex::default(),
             decided: Condvar::new(),
@@ -45,15 +56,38 @@ impl Shared {
 
     /// The latest applied state.
     pub(crate) fn state(&self) -> State {
-        self.state
+        self.latest
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .state
+            .clone()
+    }
+
+    /// The latest applied state, and where in history it stands.
+    pub(crate) fn state_at(&self) -> StateAt {
+        self.latest
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    pub(super) fn publish(&self, state: State) {
-        let mut published = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *published, state);
+    /// The state that was promised as a snapshot at `index`.
+    pub(crate) fn promised(&self, index: u64) -> Option<StateAt> {
+        self.promises().get(&index).cloned()
+    }
+
+    /// Forgets what was promised: every snapshot under way has arrived or failed.
+    pub(super) fn forget_promises(&self) {
+        self.promises().clear();
+    }
+
+    fn promises(&self) -> MutexGuard<'_, BTreeMap<u64, StateAt>> {
+        self.promised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish(&self, latest: StateAt) {
+        let mut published = self.latest.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *published, latest);
         drop(published);
         // Freeing what only the old state held may take long; nobody waits for it here.
         drop(before);
@@ -140,5 +174,21 @@ impl Shared {
         self.leading
             .send_if_modified(|leading| std::mem::replace(leading, leads) != leads);
         self.decided.notify_all();
+    }
+}
+
+impl Snapshots for Shared {
+    fn promise(&self, index: u64) -> Option<Mark> {
+        let latest = self.state_at();
+        if latest.mark.index < index.max(1) {
+            return None;
+        }
+        let mark = latest.mark.clone();
+        let mut promised = self.promises();
+        promised.insert(mark.index, latest);
+        while promised.len() > PROMISED_MAX {
+            promised.pop_first();
+        }
+        Some(mark)
     }
 }

@@ -34,14 +34,39 @@ pub(crate) struct Writer {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) outbound: Arc<dyn Outbound>,
     pub(crate) fatal: OnFatal,
+    pub(crate) unfinished: Unfinished,
+}
+
+/// What the writer could not finish.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    /// The group that found no space.
+    group: Option<Group>,
+    /// What has to wait for another group.
+    next: Option<Job>,
 }
 
 /// The writes that go to the disk together.
 #[derive(Debug, Default)]
 struct Group {
     number: Option<u64>,
+    /// A snapshot took the place of the log: this goes first.
+    base: Option<Base>,
     batch: Batch,
     messages: Vec<Message>,
+    /// A checkpoint was taken: this goes last.
+    cut: Option<Base>,
+}
+
+/// What a step of the writer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was written.
+    Worked,
+    /// There is nothing to write.
+    Idle,
+    /// The disk is full; the group under way is tried again by the next step.
+    NoSpace,
 }
 
 impl Writer {
@@ -64,49 +89,77 @@ impl Writer {
     }
 
     fn run(&mut self) -> Result<(), LogError> {
-        while let Ok(first) = self.jobs.recv() {
-            let mut group = Group::default();
-            let mut cut = group.add(first);
-            while cut.is_none()
-                && let Ok(next) = self.jobs.try_recv()
-            {
-                cut = group.add(next);
-            }
-            self.write(group)?;
-            if let Some(base) = cut {
-                self.cut(base)?;
+        let mut waits_at_stop = 0;
+        loop {
+            match self.step()? {
+                Step::Worked => {}
+                Step::Idle => match self.jobs.recv() {
+                    Ok(job) => self.unfinished.next = Some(job),
+                    Err(_) => return Ok(()),
+                },
+                // Others see to it that this is rare: proposals are refused first.
+                Step::NoSpace if waits_at_stop < SPACE_WAITS_AT_STOP => {
+                    self.log.wait_for_space(SPACE_WAIT);
+                    waits_at_stop += usize::from(self.inbox.is_stopping());
+                }
+                Step::NoSpace => return Err(LogError::NoSpace),
             }
         }
-        Ok(())
     }
 
-    fn write(&mut self, group: Group) -> Result<(), LogError> {
-        let Some(number) = group.number else {
-            return Ok(());
+    /// Writes what has gathered, as one group, without waiting for more.
+    ///
+    /// # Errors
+    /// The disk failed: the log's state on it is unknown.
+    pub(crate) fn step(&mut self) -> Result<Step, LogError> {
+        let Some(group) = self.unfinished.group.take().or_else(|| self.gather()) else {
+            return Ok(Step::Idle);
         };
-        if group.batch.hard_state.is_some() || !group.batch.entries.is_empty() {
-            self.append(&group.batch)?;
+        match self.write(&group) {
+            Ok(()) => {}
+            Err(LogError::NoSpace) => {
+                self.unfinished.group = Some(group);
+                return Ok(Step::NoSpace);
+            }
+            Err(err) => return Err(err),
         }
         if !group.messages.is_empty() {
             self.outbound.send(group.messages);
         }
-        self.inbox.durable(number);
-        Ok(())
+        if let Some(number) = group.number {
+            self.inbox.durable(number);
+        }
+        if let Some(base) = group.cut {
+            self.cut(base)?;
+        }
+        Ok(Step::Worked)
     }
 
-    /// Appends; while the disk is full, waits until it isn't. Others see to it that this is rare:
-    /// proposals are refused first.
-    fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let mut waits_at_stop = 0;
-        loop {
-            match self.log.append(batch) {
-                Err(LogError::NoSpace) if waits_at_stop < SPACE_WAITS_AT_STOP => {
-                    self.log.wait_for_space(SPACE_WAIT);
-                    waits_at_stop += usize::from(self.inbox.is_stopping());
-                }
-                outcome => return outcome,
+    fn gather(&mut self) -> Option<Group> {
+        let next = self.unfinished.next.take();
+        let mut group = Group::default();
+        group.add(next.or_else(|| self.jobs.try_recv().ok())?);
+        while group.cut.is_none()
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            if matches!(&job, Job::Write(write) if write.base.is_some()) {
+                self.unfinished.next = Some(job);
+                break;
             }
+            group.add(job);
         }
+        Some(group)
+    }
+
+    fn write(&mut self, group: &Group) -> Result<(), LogError> {
+        if let Some(base) = &group.base {
+            self.log
+                .replace(base.clone(), group.batch.hard_state.as_ref())?;
+        }
+        if group.batch.hard_state.is_some() || !group.batch.entries.is_empty() {
+            self.log.append(&group.batch)?;
+        }
+        Ok(())
     }
 
     fn cut(&mut self, base: Base) -> Result<(), LogError> {
@@ -121,16 +174,15 @@ impl Writer {
 }
 
 impl Group {
-    /// Adds a job; returns a cut, which must come after the writes so far.
-    fn add(&mut self, job: Job) -> Option<Base> {
+    fn add(&mut self, job: Job) {
         match job {
             Job::Write(write) => {
                 self.number = Some(write.number);
+                self.base = self.base.take().or(write.base);
                 self.batch.merge(write.batch);
                 self.messages.extend(write.messages);
-                None
             }
-            Job::Cut(base) => Some(base),
+            Job::Cut(base) => self.cut = Some(base),
         }
     }
 }

@@ -1,9 +1,13 @@
 //! What a store does as a member of its group: messages, snapshots, changes of members, handing
 //! over the leadership.
 
+use std::time::Duration;
+
 use raft::eraftpb::Message;
+use tokio::sync::oneshot;
 
 use super::Store;
+use crate::raft::{ChangeRequest, Install, Report, Task, TransferRequest};
 use crate::snapshot::StateAt;
 
 /// A change of who belongs to the group. One at a time; each goes through joint consensus.
@@ -54,6 +58,16 @@ pub enum TransferError {
     TimedOut,
 }
 
+/// How long a change of members may take before its asker is told that it is not confirmed.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+/// How long another member may take to take over.
+const TRANSFER_MAX: Duration = Duration::from_secs(2);
+/// A member that has not applied a change of members yet turns the offer down without a word; raft
+/// withdraws it after an election's time, and then it can be made again.
+const TRANSFER_RETRY: Duration = Duration::from_millis(600);
+/// How often to look who leads while a transfer is under way.
+const TRANSFER_LOOK: Duration = Duration::from_millis(10);
+
 impl Store {
     /// Takes a message from another member; those with a snapshot come through
     /// [`Store::install`].
@@ -61,12 +75,17 @@ impl Store {
         self.inner.inbox.message(message);
     }
 
+    /// The latest applied state of this member, and where in history it stands.
+    #[must_use]
+    pub fn state_at(&self) -> StateAt {
+        self.inner.shared.state_at()
+    }
+
     /// The state that a snapshot message from this member stands for; nothing if it is no longer
     /// kept. The message itself carries no data.
     #[must_use]
     pub fn snapshot_at(&self, index: u64) -> Option<StateAt> {
-        let _ = index;
-        None
+        self.inner.shared.promised(index)
     }
 
     /// Makes a snapshot from the leader durable and then gives it to raft, with the message that
@@ -75,19 +94,33 @@ impl Store {
     /// # Errors
     /// Why it could not be stored, in words; the leader is to be told that it failed.
     pub async fn install(&self, message: Message, snapshot: StateAt) -> Result<(), String> {
-        let _ = (message, snapshot);
-        Err("not yet".into())
+        let stopped = || "the server is stopping".to_owned();
+        let tasks = self.inner.threads().tasks.clone().ok_or_else(stopped)?;
+        let (reply, stored) = oneshot::channel();
+        let install = Task::Install(Install {
+            message,
+            snapshot,
+            reply,
+        });
+        // The queue is short, and a checkpoint that is being written may take seconds.
+        let sent = tokio::task::spawn_blocking(move || tasks.send(install).is_ok());
+        if !sent.await.unwrap_or(false) {
+            return Err(stopped());
+        }
+        stored.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Notes that a member could not be reached: raft sends less until it answers.
     pub fn report_unreachable(&self, member: u64) {
-        let _ = member;
+        self.inner.inbox.report(Report::Unreachable(member));
     }
 
     /// Notes what became of a snapshot for a member. Must be told for each one sent, or the
     /// member is never sent anything again.
     pub fn report_snapshot(&self, member: u64, arrived: bool) {
-        let _ = (member, arrived);
+        self.inner
+            .inbox
+            .report(Report::Snapshot { member, arrived });
     }
 
     /// Changes the members; returns when the change is in force.
@@ -95,8 +128,12 @@ impl Store {
     /// # Errors
     /// [`ChangeError`].
     pub async fn change_members(&self, change: MemberChange) -> Result<(), ChangeError> {
-        let _ = change;
-        Err(ChangeError::UnderWay)
+        let (reply, changed) = oneshot::channel();
+        self.inner.inbox.change(ChangeRequest { change, reply });
+        let changed = tokio::time::timeout(CHANGE_MAX, changed).await;
+        changed.map_or(Err(ChangeError::Unconfirmed), |answer| {
+            answer.unwrap_or(Err(ChangeError::Unconfirmed))
+        })
     }
 
     /// Hands the leadership over, to the given voter or to the one that is furthest; returns who
@@ -105,7 +142,22 @@ impl Store {
     /// # Errors
     /// [`TransferError`].
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, TransferError> {
-        let _ = to;
-        Err(TransferError::TimedOut)
+        let member = self.status().member;
+        let limit = tokio::time::Instant::now() + TRANSFER_MAX;
+        loop {
+            let (reply, asked) = oneshot::channel();
+            self.inner.inbox.transfer(TransferRequest { to, reply });
+            asked.await.unwrap_or(Err(TransferError::TimedOut))?;
+            let again = tokio::time::Instant::now() + TRANSFER_RETRY;
+            while tokio::time::Instant::now() < again {
+                match self.status().leader {
+                    Some(leader) if leader != member => return Ok(leader),
+                    _ => tokio::time::sleep(TRANSFER_LOOK).await,
+                }
+            }
+            if tokio::time::Instant::now() >= limit {
+                return Err(TransferError::TimedOut);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Opening the store: checkpoint, log, replay, threads.
 
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,37 +11,46 @@ use skiff_engine::State;
 
 use super::{Inner, OnApplied, OpenError, StoreConfig, Threads};
 use crate::checkpoint::{Checkpoint, Mark};
-use crate::log::{self, Base, Log, Preparer};
-use crate::raft::{Applier, Driver, Inbox, Keeper, Node, Shared, Writer};
+use crate::log::{self, Base, Log, LogView, Preparer};
+use crate::raft::{Applier, Driver, Inbox, Keeper, Node, Shared, Task, Unfinished, Writer};
+use crate::snapshot::StateAt;
 
 /// A group of one replays its log within this, or something is wrong with it.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 /// A killed server lets go of its directory only when its last write to the disk is done.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
-/// Snapshots that wait for the keeper; one more would only be older when its turn comes.
-const SNAPSHOTS_QUEUED: usize = 1;
+/// Tasks that wait for the keeper; one more state would only be older when its turn comes.
+const TASKS_QUEUED: usize = 1;
 
-pub(super) fn open(mut config: StoreConfig, on_applied: OnApplied) -> Result<Inner, OpenError> {
+pub(super) fn open(config: StoreConfig, on_applied: OnApplied) -> Result<Inner, OpenError> {
+    let (parts, alone) = recover(config, on_applied)?;
+    let inner = start(parts)?;
+    if alone && !inner.shared.wait_until_leading(READY_LIMIT) {
+        return Err(OpenError::NotReady);
+    }
+    Ok(inner)
+}
+
+/// Reads what the directory holds and connects the parts of a store; whether the group has this
+/// member only.
+pub(crate) fn recover(
+    mut config: StoreConfig,
+    on_applied: OnApplied,
+) -> Result<(Parts, bool), OpenError> {
     let lock = lock(&config)?;
     let checkpoint = config.checkpoints.load().map_err(OpenError::Checkpoint)?;
     let (state, mark) = restore(checkpoint)?;
     let log = open_log(&config, mark.as_ref())?;
     let alone = start_at(&log, mark.as_ref(), config.member)?;
-    let inner = start(
-        config,
-        log,
-        Recovered {
-            state,
-            mark,
-            on_applied,
-        },
-    )?;
-    inner.threads().lock = Some(lock);
-    if alone && !inner.shared.wait_until_leading(READY_LIMIT) {
-        return Err(OpenError::NotReady);
-    }
-    Ok(inner)
+    let newest = mark.clone();
+    let mark = mark.unwrap_or_else(|| beginning(&log.view().base()));
+    let recovered = Recovered {
+        at: StateAt { mark, state },
+        newest,
+        on_applied,
+    };
+    Ok((connect(config, log, lock, recovered)?, alone))
 }
 
 fn lock(config: &StoreConfig) -> Result<Box<dyn Send + Sync>, OpenError> {
@@ -103,27 +112,23 @@ fn open_log(config: &StoreConfig, mark: Option<&Mark>) -> Result<Log, OpenError>
     if mark.index < base {
         return Err(OpenError::CheckpointMissing { base });
     }
-    if mark.index > last {
-        // A snapshot from the leader was stored, and the power failed before the log was told.
+    let replaced =
+        mark.index <= last && view.term(mark.index).map_err(OpenError::Raft)? != mark.term;
+    if mark.index > last || replaced {
+        // A snapshot from the leader was stored, and the power failed before the log was told. What
+        // it holds was committed, so whatever the log has instead never was.
         tracing::warn!(
             index = mark.index,
             last,
             "the raft log continues behind the checkpoint"
         );
-        let Mark {
-            index,
-            term,
-            conf_state,
-            ..
-        } = mark.clone();
-        log.rebase(Base {
-            index,
-            term,
-            conf_state,
-        })
-        .map_err(OpenError::Log)?;
-    } else if view.term(mark.index).map_err(OpenError::Raft)? != mark.term {
-        return Err(OpenError::CheckpointMissing { base });
+        let mut hard_state = view.hard_state();
+        if hard_state.term < mark.term {
+            (hard_state.term, hard_state.vote) = (mark.term, 0);
+        }
+        hard_state.commit = mark.index;
+        log.replace(Base::at(mark), Some(&hard_state))
+            .map_err(OpenError::Log)?;
     }
     Ok(log)
 }
@@ -139,27 +144,32 @@ fn start_at(log: &Log, mark: Option<&Mark>, member: u64) -> Result<bool, OpenErr
 }
 
 struct Recovered {
-    state: State,
-    mark: Option<Mark>,
+    at: StateAt,
+    /// The newest checkpoint.
+    newest: Option<Mark>,
     on_applied: OnApplied,
 }
 
-/// The threads of a store, connected but not started.
-struct Parts {
-    driver: Driver,
-    applier: Applier,
-    keeper: Keeper,
-    writer: Writer,
+/// The parts of a store, connected but not started.
+pub(crate) struct Parts {
+    pub(crate) driver: Driver,
+    pub(crate) applier: Applier,
+    pub(crate) keeper: Keeper,
+    pub(crate) writer: Writer,
+    pub(crate) view: LogView,
+    pub(crate) tasks: SyncSender<Task>,
+    lock: Box<dyn Send + Sync>,
 }
 
-fn start(config: StoreConfig, log: Log, recovered: Recovered) -> Result<Inner, OpenError> {
-    let view = log.view();
-    let parts = connect(config, log, recovered)?;
+fn start(parts: Parts) -> Result<Inner, OpenError> {
     let (shared, inbox) = (parts.driver.shared.clone(), parts.driver.inbox.clone());
     let nudged = inbox.clone();
-    let preparer = Preparer::start(&view, move || nudged.nudge()).map_err(OpenError::Thread)?;
+    let preparer =
+        Preparer::start(&parts.view, move || nudged.nudge()).map_err(OpenError::Thread)?;
     let threads = Threads {
         preparer: Some(preparer),
+        lock: Some(parts.lock),
+        tasks: Some(parts.tasks),
         ..Threads::default()
     };
     let inner = Inner {
@@ -183,54 +193,59 @@ fn start(config: StoreConfig, log: Log, recovered: Recovered) -> Result<Inner, O
     Ok(inner)
 }
 
-fn connect(config: StoreConfig, log: Log, recovered: Recovered) -> Result<Parts, OpenError> {
+fn connect(
+    config: StoreConfig,
+    log: Log,
+    lock: Box<dyn Send + Sync>,
+    recovered: Recovered,
+) -> Result<Parts, OpenError> {
     let Recovered {
-        state,
-        mark,
+        at,
+        newest,
         on_applied,
     } = recovered;
-    let (view, fatal, newest) = (log.view(), config.on_fatal, mark.clone());
-    let mark = mark.unwrap_or_else(|| beginning(&view.base()));
-    let node = Node::new(config.member, view.clone(), mark.index).map_err(OpenError::Raft)?;
-    let shared = Arc::new(Shared::new(state.clone(), mark.index));
+    let (view, fatal) = (log.view(), config.on_fatal);
+    let applied = at.mark.index;
+    let shared = Arc::new(Shared::new(at.clone()));
+    view.set_snapshots(shared.clone());
+    let node = Node::new(config.member, view.clone(), applied, config.elections)
+        .map_err(OpenError::Raft)?;
     let inbox = Arc::new(Inbox::default());
     let (writer_jobs, jobs) = channel();
-    let (applier_entries, committed) = channel();
-    let (keeper, snapshots) = sync_channel(SNAPSHOTS_QUEUED);
-    let checkpoints = config.checkpoints;
+    let (applier_entries, decided) = channel();
+    let (keeper, tasks) = sync_channel(TASKS_QUEUED);
     let keeper_part = Keeper {
-        checkpoints,
-        snapshots,
+        checkpoints: config.checkpoints,
+        tasks,
         writer: writer_jobs.clone(),
+        inbox: inbox.clone(),
         newest,
     };
     let applier = Applier {
-        state,
-        mark,
-        committed,
+        at,
+        decided,
         shared: shared.clone(),
         inbox: inbox.clone(),
-        keeper,
+        keeper: keeper.clone(),
         checkpoint_bytes: config.checkpoint_bytes,
         bytes: 0,
         on_applied,
         fatal: fatal.clone(),
     };
-    let outbound = config.outbound;
-    let (to_peers, failed) = (outbound.clone(), fatal.clone());
     let writer = Writer {
         log,
         jobs,
         inbox: inbox.clone(),
-        outbound: to_peers,
-        fatal: failed,
+        outbound: config.outbound.clone(),
+        fatal: fatal.clone(),
+        unfinished: Unfinished::default(),
     };
     let driver = Driver {
         node,
-        view,
+        view: view.clone(),
         inbox,
         shared,
-        outbound,
+        outbound: config.outbound,
         writer: writer_jobs,
         applier: applier_entries,
         fatal,
@@ -240,6 +255,9 @@ fn connect(config: StoreConfig, log: Log, recovered: Recovered) -> Result<Parts,
         applier,
         keeper: keeper_part,
         writer,
+        view,
+        tasks: keeper,
+        lock,
     })
 }
 

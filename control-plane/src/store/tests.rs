@@ -11,8 +11,6 @@ use serde_json::json;
 use skiff_api::{Key, Kind, Object};
 use skiff_engine::Expect;
 
-use raft::eraftpb::Message;
-
 use super::*;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::disk::MemoryDisk;
@@ -111,7 +109,10 @@ fn watchers_are_told_before_proposers_and_after_the_state_changed() {
     run(async {
         let seen = Arc::new(AtomicUsize::new(0));
         let told = seen.clone();
-        let on_applied: OnApplied = Box::new(move |state, changes| {
+        let on_applied: OnApplied = Box::new(move |state, news| {
+            let News::Changes(changes) = news else {
+                return;
+            };
             assert!(
                 changes
                     .iter()
@@ -342,93 +343,4 @@ proptest! {
     }
 }
 
-/// Delivers messages between stores in one process.
-#[derive(Clone, Default)]
-struct Wire {
-    stores: Arc<Mutex<BTreeMap<u64, Store>>>,
-}
-
-impl Outbound for Wire {
-    fn send(&self, messages: Vec<Message>) {
-        let stores = self.stores.lock().unwrap().clone();
-        for message in messages {
-            if let Some(store) = stores.get(&message.to) {
-                store.receive(message);
-            }
-        }
-    }
-}
-
-impl Wire {
-    fn open(&self, member: u64) -> Store {
-        let config = StoreConfig {
-            member,
-            founders: vec![1, 2, 3],
-            outbound: Arc::new(self.clone()),
-            ..World::new(member).config()
-        };
-        let store = Store::open(config, ignore()).unwrap();
-        self.stores.lock().unwrap().insert(member, store.clone());
-        store
-    }
-}
-
-async fn leader(stores: &[Store]) -> usize {
-    let waits = stores.iter().enumerate().map(|(at, store)| {
-        let mut leads = store.leadership();
-        Box::pin(async move {
-            // A store that was shut down never leads again, and its channel may be closed.
-            while leads.wait_for(|leads| *leads).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            at
-        })
-    });
-    futures_util::future::select_all(waits).await.0
-}
-
-#[test]
-fn three_members_agree_and_survive_the_loss_of_their_leader() {
-    run(async {
-        let wire = Wire::default();
-        let mut stores: Vec<_> = (1..=3).map(|member| wire.open(member)).collect();
-        let first = leader(&stores).await;
-        for n in 0..100 {
-            stores[first]
-                .propose(create(&format!("c{n}"), 100))
-                .await
-                .unwrap();
-        }
-        let follower = &stores[(first + 1) % 3];
-        let refused = follower.propose(create("elsewhere", 1)).await;
-        let leader_id = u64::try_from(first).unwrap() + 1;
-        assert_eq!(
-            refused,
-            Err(ProposeError::NotLeader {
-                leader: Some(leader_id)
-            })
-        );
-        assert_eq!(
-            follower.read().await.unwrap().len(),
-            100,
-            "a follower's read is up to date"
-        );
-
-        let lost = stores.remove(first);
-        wire.stores.lock().unwrap().remove(&leader_id);
-        let second = leader(&stores).await;
-        let write = Write::Delete {
-            expect: Expect::At(skiff_api::Revision(1)),
-            key: key("c0"),
-        };
-        stores[second].propose(vec![write]).await.unwrap();
-        assert_eq!(stores[second].read().await.unwrap().len(), 99);
-        assert_eq!(
-            lost.read().await.err(),
-            Some(ReadError::NoLeader),
-            "a cut-off leader is silent"
-        );
-        assert!(!lost.is_leader());
-        wire.stores.lock().unwrap().clear();
-    });
-}
+mod group;

@@ -1,0 +1,244 @@
+//! Clusters of several servers: the first founds the cluster, the others join it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Cluster, UP_MAX, free_address};
+use crate::api::{Api, Call, Identity};
+use crate::process::Process;
+use crate::{skiff, wait};
+
+/// A server that joined.
+pub struct Joined {
+    /// Its name in the cluster.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Its data.
+    pub data: PathBuf,
+    /// The process.
+    pub process: Process,
+    args: Vec<String>,
+}
+
+impl Cluster {
+    /// So many servers, all of them voters, and no node.
+    #[must_use]
+    pub fn servers(count: usize) -> Self {
+        let mut cluster = Self::server();
+        for _ in 1..count {
+            cluster.join_server();
+        }
+        cluster.wait_for_voters(count);
+        cluster
+    }
+
+    /// How many servers there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        1 + self.joined.len()
+    }
+
+    /// Starts another server that joins by the first one's token; returns its number.
+    ///
+    /// # Panics
+    /// If the first server wrote no token for servers.
+    pub fn join_server(&mut self) -> usize {
+        let number = self.count();
+        let name = format!("{}-s{number}", self.prefix);
+        let data = self.folder.path().join(format!("server-{number}"));
+        let address = free_address();
+        let token = fs::read_to_string(self.data.join("server.token")).expect("read server.token");
+        let first = format!("https://{}", self.address);
+        let data_dir = data.display().to_string();
+        let args = [
+            "server",
+            "--data-dir",
+            &data_dir,
+            "--listen",
+            &address,
+            "--name",
+            &name,
+            "--join",
+            &first,
+            "--token",
+            token.trim(),
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let process = self.start_joined(&name, &args);
+        self.joined.push(Joined {
+            name,
+            address,
+            data,
+            process,
+            args,
+        });
+        self.wait_for_server(number);
+        number
+    }
+
+    fn start_joined(&self, name: &str, args: &[String]) -> Process {
+        let mut command = Command::new(skiff::binary());
+        Process::start(name, command.args(args), self.folder.path())
+    }
+
+    /// Starts a server that has ended again, with the same arguments.
+    ///
+    /// # Panics
+    /// If there is no such server.
+    pub fn start_server_again(&mut self, number: usize) {
+        let Some(at) = number.checked_sub(1) else {
+            self.start_server();
+            return;
+        };
+        let (name, args) = {
+            let joined = self.joined.get(at).expect("a server of this cluster");
+            (joined.name.clone(), joined.args.clone())
+        };
+        let process = self.start_joined(&name, &args);
+        self.joined[at].process = process;
+    }
+
+    /// A server's process; 0 is the first.
+    ///
+    /// # Panics
+    /// If there is no such server.
+    pub fn process(&mut self, number: usize) -> &mut Process {
+        match number.checked_sub(1) {
+            None => &mut self.server,
+            Some(at) => {
+                let joined = self.joined.get_mut(at).expect("a server of this cluster");
+                &mut joined.process
+            }
+        }
+    }
+
+    /// A server's data directory.
+    ///
+    /// # Panics
+    /// If there is no such server.
+    #[must_use]
+    pub fn data_of(&self, number: usize) -> PathBuf {
+        match number.checked_sub(1) {
+            None => self.data.clone(),
+            Some(at) => self
+                .joined
+                .get(at)
+                .expect("a server of this cluster")
+                .data
+                .clone(),
+        }
+    }
+
+    /// The kubeconfig that a server wrote: it names that server.
+    #[must_use]
+    pub fn kubeconfig_of(&self, number: usize) -> PathBuf {
+        self.data_of(number).join("admin.kubeconfig")
+    }
+
+    /// The admin, asking one server.
+    #[must_use]
+    pub fn identity_of(&self, number: usize) -> Identity {
+        Identity::of(&self.kubeconfig_of(number))
+    }
+
+    /// The API of one server, as the admin.
+    #[must_use]
+    pub fn api_of(&self, number: usize) -> Api {
+        Api::new(self.identity_of(number))
+    }
+
+    /// `https://HOST:PORT` of every server, separated by commas.
+    #[must_use]
+    pub fn urls(&self) -> String {
+        let joined = self.joined.iter().map(|joined| &joined.address);
+        let all = std::iter::once(&self.address).chain(joined);
+        let urls: Vec<String> = all.map(|address| format!("https://{address}")).collect();
+        urls.join(",")
+    }
+
+    /// Waits until a server answers that it is ready.
+    ///
+    /// # Panics
+    /// If it ends instead, or takes too long.
+    pub fn wait_for_server(&mut self, number: usize) {
+        let kubeconfig = self.kubeconfig_of(number);
+        wait::until(&format!("server {number} is ready"), UP_MAX, || {
+            let process = self.process(number);
+            assert!(process.runs(), "server {number} ended:\n{}", process.log());
+            if !kubeconfig.is_file() {
+                return Err("no admin.kubeconfig yet".to_owned());
+            }
+            let ready = Api::new(Identity::of(&kubeconfig)).try_send(&Call::get("/readyz"))?;
+            if ready.status == 200 {
+                Ok(())
+            } else {
+                Err(ready.text())
+            }
+        });
+    }
+
+    /// Waits until so many servers vote, as any running server sees it.
+    pub fn wait_for_voters(&self, count: usize) {
+        wait::until(&format!("{count} servers vote"), UP_MAX, || {
+            let status = self.status()?;
+            let voters = members(&status)
+                .filter(|member| member["role"] == "leader" || member["role"] == "voter")
+                .count();
+            if voters == count {
+                Ok(())
+            } else {
+                Err(status.to_string())
+            }
+        });
+    }
+
+    /// What the first server that answers says of the cluster.
+    ///
+    /// # Errors
+    /// None answers.
+    pub fn status(&self) -> Result<Value, String> {
+        let mut last = String::new();
+        for number in 0..self.count() {
+            let asked = self
+                .api_of(number)
+                .try_send(&Call::get("/skiff/v1/cluster/status"));
+            match asked {
+                Ok(answer) if answer.status == 200 => return Ok(answer.json()),
+                Ok(answer) => last = answer.text(),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    /// Waits until there is a leader and returns its number.
+    pub fn leader(&self) -> usize {
+        wait::until("a server leads", UP_MAX, || {
+            let status = self.status()?;
+            let leader = members(&status).find(|member| member["role"] == "leader");
+            let address = leader.map(|member| member["address"].clone());
+            let at = |address: &Value| {
+                let addresses = std::iter::once(&self.address)
+                    .chain(self.joined.iter().map(|joined| &joined.address));
+                addresses
+                    .enumerate()
+                    .find(|(_, one)| address.as_str() == Some(one.as_str()))
+                    .map(|(number, _)| number)
+            };
+            address
+                .as_ref()
+                .and_then(at)
+                .ok_or_else(|| status.to_string())
+        })
+    }
+}
+
+/// The members in a cluster's status.
+pub fn members(status: &Value) -> impl Iterator<Item = &Value> {
+    status["members"].as_array().into_iter().flatten()
+}
