@@ -186,6 +186,30 @@ fn identity(joined: Joined, key: &str) -> Result<Identity, JoinError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake;
+
+    #[tokio::test]
+    async fn a_dead_server_stops_nobody_from_joining() {
+        let made = rcgen::generate_simple_self_signed(["skiff".to_owned()]).expect("a CA");
+        let ca = made.cert.pem();
+        let token = format!("id.secret.{}", crate::token::sha256_hex(made.cert.der()));
+        let token: JoinToken = token.parse().expect("a token");
+        let (dead, ended) = fake::server(|_| (200, String::new())).await;
+        drop(ended);
+        let (live, _task) = fake::server(move |line| {
+            let status = Status::failure(Reason::Unauthorized, "the token has expired");
+            match line.starts_with("GET /skiff/v1/ca ") {
+                true => (200, ca.clone()),
+                false => (401, serde_json::to_string(&status).expect("JSON")),
+            }
+        })
+        .await;
+        let joined = join(&[dead, live], &token, "n1", "id").await;
+        assert!(
+            matches!(joined, Err(JoinError::TokenRefused(_))),
+            "the living server is asked for both, and its word counts"
+        );
+    }
 
     #[test]
     fn refusals_say_what_to_do() {

@@ -25,6 +25,8 @@ pub mod desired;
 pub mod directory;
 pub mod env;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod fields;
 pub mod handler;
 mod https;

@@ -2,12 +2,10 @@
 
 use std::sync::Mutex;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use skiff_client::{ClientConfig, Trust};
 
 use super::*;
-use skiff_client::{ClientConfig, Trust};
+use crate::fake;
 
 fn servers(names: &str) -> Vec<Server> {
     names
@@ -83,32 +81,11 @@ fn answers_are_read() {
     }
 }
 
-/// A server that answers every request with what stands in `answer` at the time.
-async fn server(answer: Arc<Mutex<String>>) -> (Server, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(stream.read_u8().await.unwrap());
-            }
-            let answer = answer.lock().unwrap().clone();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (format!("http://{address}").parse().unwrap(), task)
-}
-
-fn says(code: u16, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {code} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
-}
-
 #[tokio::test]
 async fn a_list_is_learned_and_kept() {
-    let answer = Arc::new(Mutex::new(String::new()));
-    let (address, task) = server(Arc::clone(&answer)).await;
+    let answer = Arc::new(Mutex::new((0, String::new())));
+    let said = Arc::clone(&answer);
+    let (address, _task) = fake::server(move |_| said.lock().unwrap().clone()).await;
     let dir = tempfile::tempdir().unwrap();
     let home = Home::open(dir.path()).unwrap();
     let given = vec![address.clone()];
@@ -124,19 +101,17 @@ async fn a_list_is_learned_and_kept() {
             .split_whitespace()
             .map(|n| serde_json::json!({"address": n}));
         let named: Vec<_> = named.collect();
-        says(
-            200,
-            &serde_json::json!({"servers": named, "leader": 1}).to_string(),
-        )
+        let list = serde_json::json!({"servers": named, "leader": 1});
+        (200, list.to_string())
     };
     let steps = [
         // name, answer, whether the pass succeeds, what is known afterwards
-        ("an old server", says(404, &not_found()), true, ""),
+        ("an old server", (404, not_found()), true, ""),
         ("a first list", list("a:1 b:1"), true, "a b"),
-        ("no list", says(200, "{}"), false, "a b"),
+        ("no list", (200, "{}".to_owned()), false, "a b"),
         (
             "a server of an older version is no news",
-            says(404, &not_found()),
+            (404, not_found()),
             true,
             "a b",
         ),
@@ -152,7 +127,6 @@ async fn a_list_is_learned_and_kept() {
         assert_eq!(asked.last(), Some(&address), "{name}: still asked");
         assert_eq!(asked.len(), told.borrow().all().len(), "{name}");
     }
-    task.abort();
 }
 
 fn not_found() -> String {
