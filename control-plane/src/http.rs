@@ -10,7 +10,7 @@
 //! - `create`, `change`, `remove`, `pod`: writes; `discovery`, `openapi`, `access`: about the API.
 
 mod access;
-mod body;
+pub(crate) mod body;
 mod change;
 mod create;
 mod discovery;
@@ -28,7 +28,7 @@ mod pod;
 mod query;
 mod read;
 mod remove;
-mod reply;
+pub(crate) mod reply;
 mod request;
 mod store;
 mod table;
@@ -106,7 +106,7 @@ impl Api {
                 headers,
                 who,
             };
-            call.authorize()?;
+            call.authorize().await?;
             return dispatch(&call, body).await;
         }
         if route == Route::AccessReview && parts.method == Method::POST {

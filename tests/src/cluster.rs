@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::api::{Api, Call, Identity};
+use crate::api::{Api, Identity};
 use crate::docker::{Engine, INSTANCE_LABEL, NODE_LABEL};
+use crate::hosts::Hosts;
 use crate::process::Process;
 use crate::skiff::{self, Said};
 use crate::wait;
@@ -38,6 +39,8 @@ pub struct Cluster {
     agents: Vec<(String, Process)>,
     server_args: Vec<String>,
     data: PathBuf,
+    /// Where the servers run, if not all on this host.
+    hosts: Option<Hosts>,
     // Dropped last: it holds everybody's data.
     folder: tempfile::TempDir,
 }
@@ -48,7 +51,7 @@ impl Cluster {
     pub fn server() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("server");
-        Self::start("server", &data, folder, &[])
+        Self::start("server", &data, folder, &[], None)
     }
 
     /// One server whose data lies in a folder of the caller's.
@@ -59,6 +62,7 @@ impl Cluster {
             data,
             tempfile::tempdir().expect("a temporary folder"),
             &[],
+            None,
         )
     }
 
@@ -67,7 +71,8 @@ impl Cluster {
     pub fn dev(nodes: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("dev");
-        let cluster = Self::start("dev", &data, folder, &["--nodes", &nodes.to_string()]);
+        let nodes_args = ["--nodes", &nodes.to_string()];
+        let cluster = Self::start("dev", &data, folder, &nodes_args, None);
         cluster.wait_for_nodes(nodes);
         cluster
     }
@@ -83,8 +88,14 @@ impl Cluster {
         cluster
     }
 
-    fn start(verb: &str, data: &Path, folder: tempfile::TempDir, more: &[&str]) -> Self {
-        let address = free_address();
+    fn start(
+        verb: &str,
+        data: &Path,
+        folder: tempfile::TempDir,
+        more: &[&str],
+        hosts: Option<Hosts>,
+    ) -> Self {
+        let address = address_on(hosts.as_ref(), 0);
         let mut args = vec![
             verb.to_owned(),
             "--data-dir".to_owned(),
@@ -94,7 +105,7 @@ impl Cluster {
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let server = Process::start(
             "server",
-            Command::new(skiff::binary()).args(&args),
+            command_on(hosts.as_ref(), 0).args(&args),
             folder.path(),
         );
         let mut cluster = Self {
@@ -106,6 +117,7 @@ impl Cluster {
             agents: Vec::new(),
             server_args: args,
             data: data.to_owned(),
+            hosts,
             folder,
         };
         cluster.wait_until_up();
@@ -120,7 +132,7 @@ impl Cluster {
 
     /// Starts the server again with the same arguments.
     pub fn start_server(&mut self) {
-        let mut command = Command::new(skiff::binary());
+        let mut command = command_on(self.hosts.as_ref(), 0);
         self.server = Process::start(
             "server",
             command.args(&self.server_args),
@@ -133,20 +145,7 @@ impl Cluster {
     /// # Panics
     /// If the server ends instead, or takes too long.
     pub fn wait_until_up(&mut self) {
-        let kubeconfig = self.kubeconfig();
-        let server = &mut self.server;
-        wait::until("the API answers", UP_MAX, || {
-            assert!(server.runs(), "the server ended:\n{}", server.log());
-            if !kubeconfig.is_file() {
-                return Err("no admin.kubeconfig yet".to_owned());
-            }
-            let ready = Api::new(Identity::of(&kubeconfig)).try_send(&Call::get("/readyz"))?;
-            if ready.status == 200 {
-                Ok(())
-            } else {
-                Err(ready.text())
-            }
-        });
+        self.wait_for_server(0);
     }
 
     /// Starts an agent of that name; one that ran before must have been killed.
@@ -397,6 +396,22 @@ pub fn summary(pod: &Value) -> String {
             " (leaving)"
         },
     )
+}
+
+/// Where a server shall listen.
+fn address_on(hosts: Option<&Hosts>, number: usize) -> String {
+    hosts.map_or_else(free_address, |hosts| {
+        format!("{}:6443", hosts.address(number))
+    })
+}
+
+/// `skiff`, to be run where a server shall run.
+fn command_on(hosts: Option<&Hosts>, number: usize) -> Command {
+    let binary = skiff::binary();
+    match hosts {
+        Some(hosts) => hosts.command(number, &binary),
+        None => Command::new(binary),
+    }
 }
 
 /// An address nobody listens on now.

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod docker;
 pub mod dockerd;
 pub mod given;
+pub mod hosts;
 pub mod kubectl;
 pub mod process;
 pub mod skiff;

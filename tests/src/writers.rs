@@ -5,16 +5,22 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::{Call, Identity};
+use crate::api::{Answer, Call, Connection, Identity};
 use crate::cluster::{items, text};
 
 /// Where they write.
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Bodies of several sizes, so that records end at every place of a block.
 const VALUE_BYTES_MAX: u64 = 3000;
+
+/// A server that does not answer so soon is left for another one.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ELSEWHERE_AFTER: Duration = Duration::from_millis(20);
 
 /// Some writers at work.
 pub struct Writers {
@@ -24,20 +30,41 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts so many; `round` is part of every name, and a label.
+    /// Starts so many that end when their server does; `round` is part of every name, and a label.
     #[must_use]
     pub fn start(identity: &Identity, count: usize, round: &str) -> Self {
+        Self::start_with(count, round, |run| {
+            let identity = identity.clone();
+            Box::pin(async move { writes(&identity, &run).await })
+        })
+    }
+
+    /// Starts so many that go on at another server when theirs is gone or refuses.
+    #[must_use]
+    pub fn start_over(servers: &[Identity], count: usize, round: &str) -> Self {
+        Self::start_with(count, round, |run| {
+            let servers = servers.to_vec();
+            Box::pin(async move { writes_over(&servers, &run).await })
+        })
+    }
+
+    fn start_with(
+        count: usize,
+        round: &str,
+        write: impl Fn(Run) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
-        let number = Arc::new(AtomicU64::new(0));
+        let run = Run {
+            round: round.to_owned(),
+            number: Arc::default(),
+            stop: Arc::clone(&stop),
+            acknowledged: Arc::clone(&acknowledged),
+        };
         let threads = (0..count)
             .map(|_| {
-                let (identity, round) = (identity.clone(), round.to_owned());
-                let (stop, acknowledged) = (Arc::clone(&stop), Arc::clone(&acknowledged));
-                let number = Arc::clone(&number);
+                let write = write(run.clone());
                 std::thread::spawn(move || {
-                    let next = || number.fetch_add(1, Ordering::Relaxed);
-                    let write = writes(&identity, &round, next, &stop, &acknowledged);
                     let runtime = tokio::runtime::Builder::new_current_thread()
                         .enable_all()
                         .build();
@@ -77,28 +104,78 @@ impl Writers {
     }
 }
 
+/// What the writers of one round share.
+#[derive(Clone)]
+struct Run {
+    round: String,
+    number: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Run {
+    fn next(&self) -> String {
+        format!(
+            "{}-{}",
+            self.round,
+            self.number.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    async fn write(&self, connection: &mut Connection, name: &str) -> Result<Answer, String> {
+        let call = Call::post(CONFIG_MAPS, &object(name, &self.round));
+        let answer = connection.send(&call).await?;
+        if answer.status == 201 {
+            locked(&self.acknowledged).insert(name.to_owned());
+        }
+        Ok(answer)
+    }
+}
+
 /// Writes until told to stop or until the server is gone.
-async fn writes(
-    identity: &Identity,
-    round: &str,
-    next: impl Fn() -> u64,
-    stop: &AtomicBool,
-    acknowledged: &Mutex<BTreeSet<String>>,
-) {
+async fn writes(identity: &Identity, run: &Run) {
     let Ok(mut connection) = identity.connect().await else {
         return;
     };
-    while !stop.load(Ordering::Relaxed) {
-        let name = format!("{round}-{}", next());
-        let Ok(answer) = connection
-            .send(&Call::post(CONFIG_MAPS, &object(&name, round)))
-            .await
-        else {
+    while !run.is_over() {
+        let name = run.next();
+        let Ok(answer) = run.write(&mut connection, &name).await else {
             // Neither acknowledged nor refused: it may be there or not.
             return;
         };
         assert_eq!(answer.status, 201, "{name}: {}", answer.text());
-        locked(acknowledged).insert(name);
+    }
+}
+
+/// Writes until told to stop, at whatever server takes it. Without a leader servers refuse or say
+/// that they don't know; anything else is a failure.
+async fn writes_over(servers: &[Identity], run: &Run) {
+    for server in servers.iter().cycle() {
+        if run.is_over() {
+            return;
+        }
+        let opened = tokio::time::timeout(CONNECT_MAX, server.connect()).await;
+        let Ok(Ok(mut connection)) = opened else {
+            tokio::time::sleep(ELSEWHERE_AFTER).await;
+            continue;
+        };
+        while !run.is_over() {
+            let name = run.next();
+            let sent = run.write(&mut connection, &name);
+            match tokio::time::timeout(ANSWER_MAX, sent).await {
+                Ok(Ok(answer)) if answer.status == 201 => {}
+                Ok(Ok(answer)) => {
+                    let known = [429, 500, 503, 504].contains(&answer.status);
+                    assert!(known, "{name}: {} {}", answer.status, answer.text());
+                    break;
+                }
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
     }
 }
 

@@ -13,9 +13,8 @@ use skiff_tests::given;
 use skiff_tests::process::Process;
 use skiff_tests::skiff::binary;
 use skiff_tests::wait;
-use skiff_tests::writers::{self, Writers};
+use skiff_tests::writers::{self, CONFIG_MAPS, Writers};
 
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const KILLS: u64 = 100;
 const WRITERS: usize = 8;
 

@@ -53,6 +53,14 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Mounts],
     },
     Suite {
+        name: "servers",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox],
+    },
+    Suite {
+        name: "partitions",
+        needs: &[Need::Skiff, Need::Hosts],
+    },
+    Suite {
         name: "powerloss",
         needs: &[Need::Skiff, Need::Mounts],
     },

@@ -32,6 +32,8 @@ pub(crate) enum Need {
     SecondEngine,
     /// A way to run a program with a wrong clock.
     Faketime,
+    /// The right to make network namespaces, and the tools for it.
+    Hosts,
 }
 
 /// Makes sure that a need is met, installing what is missing if that can be done without asking.
@@ -48,6 +50,7 @@ pub(crate) fn provide(need: Need) -> Done {
         Need::Mounts => mounts(),
         Need::SecondEngine => root("starting a Docker Engine"),
         Need::Faketime => installed("faketime", "faketime"),
+        Need::Hosts => hosts(),
     }
 }
 
@@ -146,6 +149,12 @@ fn mounts() -> Done {
     Err(Failure::Missing(
         "this machine has no loop devices (`losetup --find` fails)".to_owned(),
     ))
+}
+
+fn hosts() -> Done {
+    root("making network namespaces")?;
+    installed("ip", "iproute2")?;
+    installed("nft", "nftables")
 }
 
 /// Installs `package` from Debian if `program` is not there.

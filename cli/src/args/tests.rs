@@ -69,6 +69,11 @@ fn help_is_golden() {
         vec!["events"],
         vec!["wait"],
         vec!["label"],
+        vec!["cluster"],
+        vec!["cluster", "status"],
+        vec!["cluster", "add"],
+        vec!["cluster", "remove"],
+        vec!["cluster", "transfer"],
     ];
     for path in paths {
         let name = if path.is_empty() {

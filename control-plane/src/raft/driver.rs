@@ -22,6 +22,8 @@ const WRITES_UNDER_WAY: usize = 2;
 const LOG_RESERVE_BYTES: u64 = 256 << 10;
 /// Entries from peers are dropped while this much is on its way to the disk; raft sends again.
 const UNWRITTEN_BYTES_MAX: u64 = 64 << 20;
+/// The same while this much waits to be applied.
+const UNAPPLIED_BYTES_MAX: u64 = 64 << 20;
 /// After a pause of the process, time is made up for at most this many ticks: a burst of them would
 /// look like a silent leader.
 const TICKS_IN_A_ROW: u32 = 4;
@@ -139,7 +141,9 @@ impl Running {
         if let Some(number) = mail.durable {
             node.durable(number);
         }
-        let full = node.unwritten_bytes() > UNWRITTEN_BYTES_MAX || self.driver.view.is_exhausted();
+        let full = node.unwritten_bytes() > UNWRITTEN_BYTES_MAX
+            || node.unapplied_bytes() > UNAPPLIED_BYTES_MAX
+            || self.driver.view.is_exhausted();
         for message in mail.messages {
             if !full || message.entries.is_empty() {
                 node.step(message);

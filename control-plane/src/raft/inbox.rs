@@ -17,6 +17,8 @@ use crate::store::{ChangeError, MemberChange, ProposeError, TransferError};
 
 /// Messages from peers that wait; more are dropped, as on a bad network.
 const MESSAGES_MAX: usize = 4096;
+/// Bytes of entries in messages that wait.
+const MESSAGE_BYTES_MAX: usize = 32 << 20;
 
 /// A command on its way into the log.
 #[derive(Debug)]
@@ -65,6 +67,7 @@ pub(crate) struct TransferRequest {
 pub(super) struct Mail {
     pub(super) proposals: Vec<Proposal>,
     pub(super) messages: Vec<Message>,
+    message_bytes: usize,
     /// Snapshots whose state is durable, with the messages that announced them.
     pub(super) snapshots: Vec<(Message, StateAt)>,
     pub(super) reports: Vec<Report>,
@@ -117,8 +120,11 @@ impl Inbox {
 
     /// Hands in a message from a peer.
     pub(crate) fn message(&self, message: Message) {
+        let bytes: usize = message.entries.iter().map(|entry| entry.data.len()).sum();
         self.put(|mail| {
-            if mail.messages.len() < MESSAGES_MAX {
+            let room = mail.message_bytes == 0 || mail.message_bytes + bytes <= MESSAGE_BYTES_MAX;
+            if room && mail.messages.len() < MESSAGES_MAX {
+                mail.message_bytes += bytes;
                 mail.messages.push(message);
             }
         });

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pending: VecDeque<Pending>,
     /// Writes that are not durable yet: number and bytes.
     writes: VecDeque<(u64, u64)>,
+    /// Entries that the applier has and has not applied: index and bytes.
+    unapplied: VecDeque<(u64, u64)>,
     /// Bytes proposed since the last turn.
     proposed_bytes: u64,
     /// A change of the hard state that may wait for the next write.
@@ -90,6 +92,7 @@ impl Node {
             view,
             pending: VecDeque::new(),
             writes: VecDeque::new(),
+            unapplied: VecDeque::new(),
             proposed_bytes: 0,
             hard_state: None,
             led: None,
@@ -158,6 +161,9 @@ impl Node {
 
     /// Notes how far entries were applied.
     pub(super) fn applied(&mut self, index: u64) {
+        while self.unapplied.front().is_some_and(|(at, _)| *at <= index) {
+            self.unapplied.pop_front();
+        }
         // The state of a snapshot may be shown before the log knows of it for good.
         let index = index.min(self.raw.raft.raft_log.persisted);
         if index > self.raw.raft.raft_log.applied {
@@ -189,6 +195,11 @@ impl Node {
     /// How many bytes of entries are on their way to the disk.
     pub(super) fn unwritten_bytes(&self) -> u64 {
         self.proposed_bytes + self.writes.iter().map(|(_, bytes)| bytes).sum::<u64>()
+    }
+
+    /// How many bytes of entries wait for the applier.
+    pub(super) fn unapplied_bytes(&self) -> u64 {
+        self.unapplied.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Whether proposals wait for their commit.

@@ -1,15 +1,17 @@
 //! Clusters of several servers: the first founds the cluster, the others join it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Cluster, UP_MAX, free_address};
+use super::{Cluster, UP_MAX, address_on, command_on, items};
 use crate::api::{Api, Call, Identity};
+use crate::hosts::Hosts;
 use crate::process::Process;
-use crate::{skiff, wait};
+use crate::skiff::{self, Said};
+use crate::{wait, writers};
 
 /// A server that joined.
 pub struct Joined {
@@ -36,6 +38,29 @@ impl Cluster {
         cluster
     }
 
+    /// A server on each of some hosts, all of them voters.
+    #[must_use]
+    pub fn servers_on(hosts: Hosts) -> Self {
+        let count = hosts.count();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("server");
+        let mut cluster = Self::start("server", &data, folder, &[], Some(hosts));
+        for _ in 1..count {
+            cluster.join_server();
+        }
+        cluster.wait_for_voters(count);
+        cluster
+    }
+
+    /// The hosts on which the servers run.
+    ///
+    /// # Panics
+    /// If they all run on this one.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("servers on hosts of their own")
+    }
+
     /// How many servers there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -50,7 +75,7 @@ impl Cluster {
         let number = self.count();
         let name = format!("{}-s{number}", self.prefix);
         let data = self.folder.path().join(format!("server-{number}"));
-        let address = free_address();
+        let address = address_on(self.hosts.as_ref(), number);
         let token = fs::read_to_string(self.data.join("server.token")).expect("read server.token");
         let first = format!("https://{}", self.address);
         let data_dir = data.display().to_string();
@@ -69,7 +94,7 @@ impl Cluster {
         ]
         .map(str::to_owned)
         .to_vec();
-        let process = self.start_joined(&name, &args);
+        let process = self.start_joined(number, &name, &args);
         self.joined.push(Joined {
             name,
             address,
@@ -81,8 +106,8 @@ impl Cluster {
         number
     }
 
-    fn start_joined(&self, name: &str, args: &[String]) -> Process {
-        let mut command = Command::new(skiff::binary());
+    fn start_joined(&self, number: usize, name: &str, args: &[String]) -> Process {
+        let mut command = command_on(self.hosts.as_ref(), number);
         Process::start(name, command.args(args), self.folder.path())
     }
 
@@ -99,7 +124,7 @@ impl Cluster {
             let joined = self.joined.get(at).expect("a server of this cluster");
             (joined.name.clone(), joined.args.clone())
         };
-        let process = self.start_joined(&name, &args);
+        let process = self.start_joined(number, &name, &args);
         self.joined[at].process = process;
     }
 
@@ -132,6 +157,29 @@ impl Cluster {
                 .data
                 .clone(),
         }
+    }
+
+    /// Where a server listens.
+    ///
+    /// # Panics
+    /// If there is no such server.
+    #[must_use]
+    pub fn address_of(&self, number: usize) -> String {
+        match number.checked_sub(1) {
+            None => self.address.clone(),
+            Some(at) => self
+                .joined
+                .get(at)
+                .expect("a server of this cluster")
+                .address
+                .clone(),
+        }
+    }
+
+    /// `skiff ARGS…` as the admin, asking one server; `line` is split at spaces.
+    #[must_use]
+    pub fn skiff_at(&self, number: usize, line: &str) -> Said {
+        skiff::skiff(&self.kubeconfig_of(number), line)
     }
 
     /// The kubeconfig that a server wrote: it names that server.
@@ -193,6 +241,26 @@ impl Cluster {
                 Ok(())
             } else {
                 Err(status.to_string())
+            }
+        });
+    }
+
+    /// Waits until every server by itself has all that was acknowledged, whole, and the same.
+    pub fn wait_until_all_agree(&self, acknowledged: &BTreeSet<String>) {
+        let local = format!("{}?resourceVersion=0", writers::CONFIG_MAPS);
+        wait::until("all servers hold the same", UP_MAX, || {
+            let lists: Vec<Value> = (0..self.count())
+                .map(|number| self.api_of(number).get(&local))
+                .collect();
+            for list in &lists {
+                writers::check(list, acknowledged)?;
+            }
+            let contents: Vec<Vec<&Value>> =
+                lists.iter().map(|list| items(list).collect()).collect();
+            if contents.windows(2).all(|pair| pair[0] == pair[1]) {
+                Ok(())
+            } else {
+                Err("they differ".to_owned())
             }
         });
     }

@@ -115,11 +115,7 @@ impl Node {
                 self.raw.on_persist_ready(number);
             }
         }
-        for entry in committed {
-            let entry = self.commit(entry);
-            turn.members_changed |= entry.members.is_some();
-            turn.decided.push(Decided::Entry(entry));
-        }
+        self.hand_over(committed, &mut turn);
         self.notice_lost_leadership();
         Some(turn)
     }
@@ -152,6 +148,16 @@ impl Node {
             .extend(accepted.map(|at| Decided::Snapshot(Box::new(at))));
         turn.members_changed = true;
         Some(base)
+    }
+
+    fn hand_over(&mut self, committed: Vec<Entry>, turn: &mut Turn) {
+        for entry in committed {
+            self.unapplied
+                .push_back((entry.index, entry.data.len() as u64));
+            let entry = self.commit(entry);
+            turn.members_changed |= entry.members.is_some();
+            turn.decided.push(Decided::Entry(entry));
+        }
     }
 
     fn commit(&mut self, entry: Entry) -> Committed {
