@@ -268,6 +268,8 @@ async fn refusal(response: Response<Incoming>) -> Failed {
             Some(Failure::Unready { retry_after })
         }
         _ if status.as_ref().is_some_and(is_behind) => Some(Failure::Unready { retry_after }),
+        // The leader was lost with the request: it may have been acted on.
+        StatusCode::GATEWAY_TIMEOUT if status.is_some() => Some(Failure::Lost),
         _ => None,
     };
     let status = status.unwrap_or_else(|| foreign(code, &body));

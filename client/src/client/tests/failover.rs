@@ -144,6 +144,21 @@ async fn an_election_is_waited_out() {
 }
 
 #[tokio::test]
+async fn what_a_lost_leader_may_have_done_is_not_done_again() {
+    let status = Status::failure(Reason::Timeout, "the leader was lost");
+    let lost = (504, serde_json::to_string(&status).unwrap());
+    for (writes, expected) in [(Writes::Once, 0), (Writes::Repeatable, 1)] {
+        let lost = lost.clone();
+        let first = Fake::start(H2, move |_| lost.clone()).await;
+        let second = Fake::start(H2, |_| ok("{}")).await;
+        let client = client(&[&first.server, &second.server], writes);
+        assert_eq!(create(&client).await.is_ok(), expected == 1, "{writes:?}");
+        assert_eq!(first.lines().len(), 1, "{writes:?}");
+        assert_eq!(second.lines().len(), expected, "{writes:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_under_way_leaves_a_stopped_server() {
     let silent = Fake::start(H2, |_| (OPEN, String::new())).await;
     let live = Fake::start(H2, |_| ok(r#"{"from":"live"}"#)).await;
