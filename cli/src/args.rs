@@ -61,6 +61,7 @@ pub(crate) struct Connection {
     pub namespace: Option<String>,
     /// The servers, https://HOST:PORT[,…], if not those of the kubeconfig
     #[arg(
+        short,
         long,
         global = true,
         value_name = "URL",

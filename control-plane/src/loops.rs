@@ -23,6 +23,7 @@ mod health;
 mod queue;
 mod scheduling;
 
+pub use health::{PACE as HEALTH_PACE, RECONNECT, heard_since};
 use queue::Queue;
 
 /// Every key is looked at again after this time: the bound on the harm of a lost wake-up.
@@ -34,6 +35,11 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// Runs the loops whenever this server leads, until `stop`.
 pub async fn run(store: Store, hub: WatchHub, nodes: Nodes, stop: CancellationToken) {
+    let attentive = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.attend().await }
+    });
+    let _ended_with_this_call = tokio_util::task::AbortOnDropHandle::new(attentive);
     let mut leadership = store.leadership();
     loop {
         let leads = async { leadership.wait_for(|leads| *leads).await.is_ok() };
