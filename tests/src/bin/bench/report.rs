@@ -19,6 +19,9 @@ pub(crate) struct Row {
     pub(crate) target: Option<Target>,
     /// Lowest and highest of the rounds.
     pub(crate) spread: [f64; 2],
+    /// Why there is no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) absent: Option<&'static str>,
 }
 
 /// A bound that a figure should keep.
@@ -43,6 +46,15 @@ impl Row {
             unit,
             target: None,
             spread,
+            absent: None,
+        }
+    }
+
+    /// A figure that could not be taken here; `why` stands in its place.
+    pub(crate) fn absent(name: &str, why: &'static str) -> Self {
+        Self {
+            absent: Some(why),
+            ..Self::new(name, "", &[])
         }
     }
 
@@ -92,8 +104,13 @@ impl fmt::Display for Report {
             unit,
             target,
             spread: [low, high],
+            absent,
         } in &self.rows
         {
+            if let Some(why) = absent {
+                writeln!(f, "| {name} | {why} | | | |")?;
+                continue;
+            }
             let target = match target {
                 Some(Target::AtMost(bound)) => {
                     format!("≤ {bound}{}", if value <= bound { "" } else { " (missed)" })
