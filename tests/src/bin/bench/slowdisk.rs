@@ -42,7 +42,7 @@ pub(crate) fn rows(minutes: u32) -> Vec<Row> {
 /// Light writes on three servers whose disks are slow.
 fn slow_disks(minutes: u32) -> Vec<Row> {
     let disk = SlowDisk::new(DELAY);
-    let cluster = Cluster::servers_under(SERVERS, &disk.env());
+    let cluster = Cluster::servers_on_slow_disk(disk, SERVERS);
     let leader = [cluster.identity_of(cluster.leader())];
     make_objects(&leader, FEW);
     let before = term(&cluster);
