@@ -4,8 +4,8 @@ use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use raft::Storage;
-use raft::eraftpb::ConfState;
+use raft::eraftpb::{ConfState, EntryType};
+use raft::{GetEntriesContext, Storage};
 use skiff_api::{Object, Revision};
 use skiff_engine::State;
 
@@ -20,6 +20,8 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 /// A killed server lets go of its directory only when its last write to the disk is done.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// Entries that are looked through at once when a log is opened.
+const SCAN_BYTES: u64 = 4 << 20;
 /// Tasks that wait for the keeper; one more state would only be older when its turn comes.
 const TASKS_QUEUED: usize = 1;
 
@@ -140,7 +142,32 @@ fn start_at(log: &Log, mark: Option<&Mark>, member: u64) -> Result<bool, OpenErr
         view.start_at(mark.index, mark.conf_state.clone());
     }
     let conf_state = view.initial_state().map_err(OpenError::Raft)?.conf_state;
-    Ok(conf_state.voters == [member] && conf_state.voters_outgoing.is_empty())
+    if conf_state.voters != [member] || !conf_state.voters_outgoing.is_empty() {
+        return Ok(false);
+    }
+    // Others may have been let in since the checkpoint.
+    let from = mark.map_or(view.base().index, |mark| mark.index) + 1;
+    Ok(!changes_members(&view, from).map_err(OpenError::Raft)?)
+}
+
+/// Whether the log changes the members from an index on.
+fn changes_members(view: &LogView, mut from: u64) -> raft::Result<bool> {
+    let end = view.last() + 1;
+    while from < end {
+        let context = GetEntriesContext::empty(false);
+        let entries = view.entries(from, end, SCAN_BYTES, context)?;
+        let Some(last) = entries.last() else {
+            break;
+        };
+        if entries
+            .iter()
+            .any(|entry| entry.entry_type != EntryType::EntryNormal)
+        {
+            return Ok(true);
+        }
+        from = last.index + 1;
+    }
+    Ok(false)
 }
 
 struct Recovered {
