@@ -28,7 +28,7 @@ mod pod;
 mod query;
 mod read;
 mod remove;
-mod reply;
+pub(crate) mod reply;
 mod request;
 mod store;
 mod table;

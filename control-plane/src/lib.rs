@@ -9,9 +9,11 @@
 //! | [`loops`] | the leader's controllers and scheduler |
 //! | [`nodes`] | the agents' reverse connections and heartbeats |
 //! | [`auth`], [`pki`], [`token`], [`join`] | who may do what, certificates, joining |
+//! | [`backup`], [`recovery`] | the way back after a disaster |
 //! | [`bootstrap`] | what a new cluster starts with |
 
 pub mod auth;
+pub mod backup;
 pub mod bootstrap;
 pub mod checkpoint;
 pub mod disk;
@@ -24,6 +26,7 @@ pub mod members;
 pub mod nodes;
 pub mod pki;
 pub mod raft;
+pub mod recovery;
 pub mod server;
 pub mod snapshot;
 pub mod store;

@@ -110,6 +110,12 @@ impl Pki {
         &self.ca_pem
     }
 
+    /// The CA's private key in PEM: whoever has it can be anybody.
+    #[must_use]
+    pub fn ca_key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// The SHA-256 of the CA's certificate, in hex: join tokens carry it.
     #[must_use]
     pub fn ca_hash(&self) -> String {

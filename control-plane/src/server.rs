@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup;
 use crate::bootstrap::{self, BootstrapError};
 use crate::http::{self, Api};
 use crate::join::{self, Join};
@@ -20,6 +21,7 @@ use crate::listener::{self, TlsError};
 use crate::loops;
 use crate::nodes::Nodes;
 use crate::pki::{Pki, PkiError, ServerNames};
+use crate::recovery::{self, RecoveryError};
 use crate::store::{News, OpenError, Store, StoreConfig};
 use crate::watch::WatchHub;
 
@@ -81,6 +83,9 @@ pub enum ServerError {
     /// The store could not be opened because its thread died.
     #[error("open the store: its thread ended")]
     StoreThread,
+    /// What is there was never finished.
+    #[error("use what was restored")]
+    Restored(#[from] RecoveryError),
     /// The first objects.
     #[error("set up the cluster")]
     Bootstrap(#[from] BootstrapError),
@@ -110,6 +115,7 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let dir = config.data_dir.as_path();
         let lock = lock_data_dir(dir)?;
+        recovery::refuse_unfinished(dir)?;
         let listen = |source| ServerError::Listen {
             address: config.listen,
             source,
@@ -129,9 +135,11 @@ impl Server {
         let join = Join {
             store: store.clone(),
             nodes: nodes.clone(),
-            pki,
+            pki: pki.clone(),
         };
-        let router = join::router(join).merge(http::router(Arc::new(api)));
+        let router = join::router(join)
+            .merge(backup::router(store.clone(), pki))
+            .merge(http::router(Arc::new(api)));
         let serving = listener::serve(listener, tls, router, nodes.clone(), stop.clone());
         let looping = loops::run(store.clone(), hub, nodes, stop.clone());
         let tasks = vec![tokio::spawn(serving), tokio::spawn(looping)];
@@ -175,7 +183,7 @@ async fn open_store(dir: PathBuf) -> Result<(Store, WatchHub), ServerError> {
 }
 
 /// Two servers on one directory would destroy it; the lock goes with the process.
-fn lock_data_dir(dir: &Path) -> Result<File, ServerError> {
+pub(crate) fn lock_data_dir(dir: &Path) -> Result<File, ServerError> {
     let data_dir = |source| ServerError::DataDir {
         path: dir.to_owned(),
         source,
