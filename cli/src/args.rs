@@ -1,6 +1,7 @@
 //! What the command line says: one struct per verb, nothing decided yet.
 //! Every flag of the long-running commands and of the connection is also a `SKIFF_*` variable.
 
+mod cluster;
 mod process;
 mod read;
 mod write;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use skiff_client::Server;
 
+pub(crate) use cluster::{BackupArgs, ClusterCommand, RecoverArgs, RestoreArgs};
 pub(crate) use process::{AgentArgs, DevArgs, ServerArgs};
 pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Run the agent of a node
     Agent(AgentArgs),
+    /// Back up, restore and recover the control plane
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     #[command(flatten)]
     Ask(Ask),
     /// Show the versions of this program and of the server

@@ -6,6 +6,7 @@ mod agent;
 mod annotate;
 mod apply;
 mod args;
+mod cluster;
 mod connect;
 mod create;
 mod delete;
@@ -66,6 +67,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Dev(args) => Box::pin(dev::run(args)).await,
         Command::Server(args) => Box::pin(server::run(args)).await,
         Command::Agent(args) => Box::pin(agent::run(args)).await,
+        Command::Cluster(verb) => cluster::run(connection, verb).await,
         Command::Completion { shell } => complete(shell),
         Command::Version(args) => version::run(connection, &args).await,
         Command::Ask(verb) => ask(connection, verb).await,

@@ -32,7 +32,8 @@ mod tests;
 mod words;
 
 pub use decide::{JudgeError, Verdict, judge};
-pub use place::{DataDir, refuse_unfinished, restore_into};
+pub use own::member_of;
+pub use place::{DataDir, host_name, refuse_unfinished, restore_into};
 pub use rebuild::{Rebuilt, rebuild};
 pub use report::{Found, Survivor, examine};
 pub use restore::{Restored, restore};

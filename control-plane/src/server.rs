@@ -27,8 +27,6 @@ use crate::watch::WatchHub;
 
 /// Recent changes kept for watches, in bytes of objects.
 const HISTORY_BYTES: usize = 64 << 20;
-/// The id of the first member of a group.
-const MEMBER: u64 = 1;
 /// How long a stopping server waits for its parts.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
@@ -126,7 +124,7 @@ impl Server {
         let pki = Arc::new(Pki::open(dir, &names(&config, address))?);
         let tls = listener::tls_config(&pki)?;
         let kubeconfig = pki.write_admin_kubeconfig(dir, &url)?;
-        let (store, hub) = open_store(dir.join("db")).await?;
+        let (store, hub) = open_store(dir.join("db"), recovery::member_of(dir)?).await?;
         bootstrap::ensure(&store, dir, &pki.ca_hash()).await?;
 
         let nodes = Nodes::default();
@@ -169,12 +167,12 @@ impl Server {
     }
 }
 
-async fn open_store(dir: PathBuf) -> Result<(Store, WatchHub), ServerError> {
+async fn open_store(dir: PathBuf, member: u64) -> Result<(Store, WatchHub), ServerError> {
     let opening = tokio::task::spawn_blocking(move || {
         let hub = WatchHub::new(Revision(0), HISTORY_BYTES);
         let publisher = hub.clone();
         let on_applied = Box::new(move |state: &State, news: News<'_>| publisher.take(state, news));
-        let store = Store::open(StoreConfig::new(&dir, MEMBER), on_applied)?;
+        let store = Store::open(StoreConfig::new(&dir, member), on_applied)?;
         hub.begin_at(store.state().revision());
         Ok::<_, OpenError>((store, hub))
     });

@@ -137,3 +137,6 @@ fn has_quorum(group: &Survivor, members: &BTreeSet<u64>) -> bool {
     };
     majority(&group.voters) && (group.outgoing.is_empty() || majority(&group.outgoing))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -9,7 +9,7 @@ use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{RecoveryError, Restored, own, restore};
+use super::{Found, RecoveryError, Restored, Survivor, examine, own, restore};
 use crate::backup::{Backup, Keys};
 use crate::pki::{sha256_hex, write_secret};
 use crate::server::{ServerError, lock_data_dir};
@@ -54,8 +54,24 @@ impl DataDir {
     /// # Errors
     /// [`RecoveryError`] if nobody can tell which member it belongs to.
     pub fn store(&self) -> Result<StoreConfig, RecoveryError> {
-        let member = own::read(&self.dir)?;
-        Ok(StoreConfig::new(&self.dir.join(STORE), member))
+        let own = own::read(&self.dir)?;
+        Ok(StoreConfig::new(&self.dir.join(STORE), own.id))
+    }
+
+    /// Reads its store. A name that the state does not tell comes from the directory.
+    ///
+    /// # Errors
+    /// [`RecoveryError`]: the store is damaged, or a server works in it.
+    pub fn examine(&self) -> Result<Found, RecoveryError> {
+        let mut found = examine(&mut self.store()?, &self.cluster()?)?;
+        let Survivor {
+            id, name, names, ..
+        } = &mut found.survivor;
+        if name.is_empty() {
+            *name = own::read(&self.dir)?.name;
+            names.insert(*id, name.clone());
+        }
+        Ok(found)
     }
 
     /// The SHA-256 of the certificate of the cluster's CA, in hex; empty if there is none.
@@ -129,8 +145,8 @@ pub fn refuse_unfinished(dir: &Path) -> Result<(), RecoveryError> {
 }
 
 /// Restores a backup into a data directory that is absent, empty, or left half done by an earlier
-/// restore. Without keys the first start makes a new CA. A server can start on the directory only
-/// once this has returned.
+/// restore, for a server of this name. Without keys the first start makes a new CA. A server can
+/// start on the directory only once this has returned.
 ///
 /// # Errors
 /// [`RecoveryError`]; the same restore may be tried again.
@@ -138,6 +154,7 @@ pub fn restore_into(
     dir: &Path,
     backup: Backup,
     keys: Option<&Keys>,
+    name: &str,
     margin: u64,
 ) -> Result<Restored, RecoveryError> {
     if let Some(keys) = keys {
@@ -154,13 +171,24 @@ pub fn restore_into(
         write_keys(&dir.join(PKI), keys)?;
     }
     let member = restore::member_for(&backup.at);
-    own::write(dir, member)?;
+    let own = own::Own {
+        id: member,
+        name: name.to_owned(),
+    };
+    own::write(dir, &own)?;
     let mut config = StoreConfig::new(&dir.join(STORE), member);
     let restored = restore(&mut config, backup.at, margin)?;
     sync(dir)?;
     fs::remove_file(&marker).map_err(file("remove", &marker))?;
     sync(dir)?;
     Ok(restored)
+}
+
+/// What a server is called that was given no name: as its host is.
+#[must_use]
+pub fn host_name() -> String {
+    let names = rustix::system::uname();
+    names.nodename().to_string_lossy().to_lowercase()
 }
 
 fn refuse_full(dir: &Path) -> Result<(), RecoveryError> {

@@ -152,3 +152,6 @@ fn losses(chosen: &Survivor, verdict: &Verdict) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests;
