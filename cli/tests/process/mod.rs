@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 pub(crate) fn skiff(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
@@ -39,8 +39,11 @@ pub(crate) fn bad(output: &Output) -> String {
     error
 }
 
-/// A server as a process, killed at the end.
-pub(crate) struct Server(Child);
+/// A server as a process, killed at the end. It ends by itself when nobody reads its output.
+pub(crate) struct Server {
+    child: Child,
+    _out: BufReader<ChildStdout>,
+}
 
 impl Server {
     /// Starts it; when this returns, it answers.
@@ -54,14 +57,14 @@ impl Server {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut line).unwrap();
         assert!(line.starts_with("The API is at"), "{line:?}");
-        Self(child)
+        Self { child, _out: out }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
