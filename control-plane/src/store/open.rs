@@ -212,16 +212,9 @@ fn connect(
     stopped: Stopped,
     on_applied: OnApplied,
 ) -> Result<Parts, OpenError> {
-    let Stopped {
-        log,
-        at,
-        newest,
-        lock,
-        ..
-    } = stopped;
-    let (view, fatal) = (log.view(), config.on_fatal);
-    let applied = at.mark.index;
-    let shared = Arc::new(Shared::new(at.clone()));
+    let (view, fatal) = (stopped.log.view(), config.on_fatal);
+    let applied = stopped.at.mark.index;
+    let shared = Arc::new(Shared::new(stopped.at.clone()));
     view.set_snapshots(shared.clone());
     let node = Node::new(config.member, view.clone(), applied, config.elections)
         .map_err(OpenError::Raft)?;
@@ -234,10 +227,10 @@ fn connect(
         tasks,
         writer: writer_jobs.clone(),
         inbox: inbox.clone(),
-        newest,
+        newest: stopped.newest,
     };
     let applier = Applier {
-        at,
+        at: stopped.at,
         decided,
         shared: shared.clone(),
         inbox: inbox.clone(),
@@ -248,7 +241,7 @@ fn connect(
         fatal: fatal.clone(),
     };
     let writer = Writer {
-        log,
+        log: stopped.log,
         jobs,
         inbox: inbox.clone(),
         outbound: config.outbound.clone(),
@@ -272,7 +265,7 @@ fn connect(
         writer,
         view,
         tasks: keeper,
-        lock,
+        lock: stopped.lock,
     })
 }
 

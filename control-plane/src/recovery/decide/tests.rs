@@ -33,7 +33,8 @@ fn of_group(voters: &[u64], outgoing: &[u64], survivor: Survivor) -> Survivor {
 
 #[test]
 fn the_one_with_the_highest_term_and_then_the_highest_index_has_the_most() {
-    let cases: [(&str, &[(u64, u64)], usize); 5] = [
+    type Case = (&'static str, &'static [(u64, u64)], usize);
+    let cases: [Case; 5] = [
         ("alone", &[(3, 100)], 0),
         ("a longer log of the same term", &[(3, 100), (3, 101)], 1),
         ("a higher term and a shorter log", &[(3, 100), (4, 90)], 1),

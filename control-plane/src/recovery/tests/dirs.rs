@@ -24,7 +24,7 @@ fn old(with_keys: bool) -> Old {
         store.propose(writes.collect()).await.unwrap();
         let list = server_list(&[1], 2);
         store.propose(vec![list]).await.unwrap();
-        let at = store.snapshot_now();
+        let at = store.state_at();
         store.shutdown().await;
         at
     });

@@ -149,7 +149,7 @@ fn a_restored_state_opens_has_everything_and_takes_writes() {
             );
             assert_eq!(next_id(&state), "8", "7 was given to the restored member");
             assert!(state.revision().0 >= restored.revision);
-            let at = store.snapshot_now();
+            let at = store.state_at();
             assert!(at.mark.index > 400 && at.mark.term > 3);
             let later = config_map(&format!("later{life}"), 1);
             let outcomes = store.propose(vec![later]).await.unwrap();
