@@ -1,9 +1,11 @@
 //! What the command line says: one struct per verb, nothing decided yet.
 //! Every flag of the long-running commands and of the connection is also a `SKIFF_*` variable.
 
+mod backup;
 mod cluster;
 mod process;
 mod read;
+mod servers;
 mod write;
 
 use std::path::PathBuf;
@@ -11,11 +13,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use skiff_client::Server;
 
-pub(crate) use cluster::{BackupArgs, ClusterCommand, RecoverArgs, RestoreArgs};
+pub(crate) use backup::{BackupArgs, RecoverArgs, RestoreArgs};
+pub(crate) use cluster::ClusterCommand;
 pub(crate) use process::{AgentArgs, DevArgs, ServerArgs};
 pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
 };
+pub(crate) use servers::{AddArgs, ClusterStatusArgs, MemberArgs, TransferArgs};
 pub(crate) use write::{
     ApplyArgs, Cascade, ChangeArgs, CordonArgs, CreateArgs, DeleteArgs, DrainArgs, DryRun,
     EditArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
@@ -77,7 +81,7 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Run the agent of a node
     Agent(AgentArgs),
-    /// Back up, restore and recover the control plane
+    /// Look after the control plane: its servers, who leads
     #[command(subcommand)]
     Cluster(ClusterCommand),
     #[command(flatten)]

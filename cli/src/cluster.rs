@@ -1,8 +1,11 @@
 //! `skiff cluster`: looking after the control plane itself.
 
+mod add;
 mod backup;
+mod change;
 mod recover;
 mod restore;
+mod status;
 
 use crate::args::{ClusterCommand, Connection};
 use crate::connect;
@@ -10,14 +13,15 @@ use crate::error::CliError;
 
 /// Runs one of the verbs.
 pub(crate) async fn run(connection: &Connection, verb: ClusterCommand) -> Result<(), CliError> {
+    let cluster = || connect::connect(connection);
     match verb {
-        ClusterCommand::Backup(args) => backup::run(&connect::connect(connection)?, &args).await,
+        ClusterCommand::Status(args) => status::run(&cluster()?, &args).await,
+        ClusterCommand::Add(args) => add::run(&cluster()?, &args).await,
+        ClusterCommand::Remove(args) => change::remove(&cluster()?, &args).await,
+        ClusterCommand::Promote(args) => change::promote(&cluster()?, &args).await,
+        ClusterCommand::Transfer(args) => change::transfer(&cluster()?, &args).await,
+        ClusterCommand::Backup(args) => backup::run(&cluster()?, &args).await,
         ClusterCommand::Restore(args) => restore::run(&args),
         ClusterCommand::Recover(args) => recover::run(&args),
     }
 }
-
-/// How further servers come to a control plane that begins anew with one.
-const OTHERS_JOIN: &str = "\
-Let other servers join it with empty data directories:
-  skiff server --data-dir DIR --join https://HOST:PORT --token TOKEN";

@@ -1,5 +1,6 @@
 //! `skiff server`: a server on this machine, until it is stopped.
 
+use skiff_control_plane::joining::Invitation;
 use skiff_control_plane::server::{Server, ServerConfig};
 
 use crate::args::ServerArgs;
@@ -10,21 +11,29 @@ use crate::{print, process};
 pub(crate) async fn run(args: ServerArgs) -> Result<(), CliError> {
     process::start_log(args.log_json, "info");
     let config = ServerConfig {
-        data_dir: args.data_dir,
-        listen: args.listen,
         advertise: args.advertise,
+        name: args.name,
+        invitation: Invitation {
+            servers: args.join,
+            token: args.token,
+        },
+        ..ServerConfig::new(args.data_dir, args.listen)
     };
     let server = Server::start(config)
         .await
         .map_err(|source| process::process("cannot start the server", source))?;
     print::line(&format!("The API is at {}", server.url))?;
     print::line(&format!(
-        "  kubeconfig:      {}",
+        "  kubeconfig:       {}",
         server.kubeconfig.display()
     ))?;
     print::line(&format!(
-        "  token of agents: {}",
+        "  token of agents:  {}",
         server.agent_token.display()
+    ))?;
+    print::line(&format!(
+        "  token of servers: {}",
+        server.server_token.display()
     ))?;
     process::until_stopped().await?;
     server.stop().await;

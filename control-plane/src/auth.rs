@@ -35,6 +35,7 @@ pub struct Attributes<'a> {
 
 const MASTERS: &str = "system:masters";
 const NODES: &str = "system:nodes";
+const SERVERS: &str = "system:servers";
 const NODE_PREFIX: &str = "system:node:";
 
 impl Identity {
@@ -65,6 +66,12 @@ impl Identity {
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.is_in(MASTERS)
+    }
+
+    /// Whether this is a server of the control plane.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.is_in(SERVERS)
     }
 
     fn is_in(&self, group: &str) -> bool {

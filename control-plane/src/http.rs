@@ -10,7 +10,7 @@
 //! - `create`, `change`, `remove`, `pod`: writes; `discovery`, `openapi`, `access`: about the API.
 
 mod access;
-mod body;
+pub(crate) mod body;
 mod change;
 mod create;
 mod discovery;
@@ -106,7 +106,7 @@ impl Api {
                 headers,
                 who,
             };
-            call.authorize()?;
+            call.authorize().await?;
             return dispatch(&call, body).await;
         }
         if route == Route::AccessReview && parts.method == Method::POST {

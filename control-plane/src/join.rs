@@ -14,12 +14,13 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use skiff_api::{Key, Kind, Reason, Status};
+use skiff_engine::State;
 
 use crate::auth::{self, Identity};
 use crate::nodes::Nodes;
 use crate::pki::Pki;
 use crate::store::Store;
-use crate::token::Token;
+use crate::token::{Token, Usage};
 
 /// The annotation of a Node that tells which agent registered it.
 pub const AGENT_ID: &str = "skiff.io/agent-id";
@@ -76,14 +77,8 @@ async fn join_node(
     body: Bytes,
 ) -> Result<Response, Failure> {
     let request: JoinRequest = read(&body)?;
-    let token = bearer(&headers).and_then(Token::parse).ok_or_else(|| {
-        Status::failure(
-            Reason::Unauthorized,
-            "joining needs a token: Authorization: Bearer TOKEN",
-        )
-    })?;
-    token.verify(&join.store.state(), jiff::Timestamp::now().into())?;
-    check_name(&request.node)?;
+    check_token(&headers, Usage::Agent, &join.store.state())?;
+    check_name("node", &request.node)?;
     if join
         .nodes
         .taken_by_another(&request.node, &request.agent_id)
@@ -128,6 +123,20 @@ impl Join {
     }
 }
 
+/// Checks that a request brings a token for this.
+///
+/// # Errors
+/// A 401 `Status` that says what is wrong with it.
+pub(crate) fn check_token(headers: &HeaderMap, usage: Usage, state: &State) -> Result<(), Status> {
+    let token = bearer(headers).and_then(Token::parse).ok_or_else(|| {
+        Status::failure(
+            Reason::Unauthorized,
+            "joining needs a token: Authorization: Bearer TOKEN",
+        )
+    })?;
+    token.verify(usage, state, jiff::Timestamp::now().into())
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers
         .get(header::AUTHORIZATION)?
@@ -136,7 +145,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .strip_prefix("Bearer ")
 }
 
-fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Status> {
+/// Reads a JSON body.
+///
+/// # Errors
+/// A 400 `Status` that says what is wrong with it.
+pub(crate) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Status> {
     serde_json::from_slice(body).map_err(|err| {
         Status::failure(
             Reason::BadRequest,
@@ -145,8 +158,12 @@ fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Status> {
     })
 }
 
-/// A node's name is a DNS subdomain: it becomes a certificate's name and a label's value.
-fn check_name(name: &str) -> Result<(), Status> {
+/// The name of a node or server is a DNS subdomain: a node's becomes a certificate's name and a
+/// label's value.
+///
+/// # Errors
+/// A 400 `Status` that says which names are good.
+pub(crate) fn check_name(whose: &str, name: &str) -> Result<(), Status> {
     let part_ok = |part: &str| {
         !part.is_empty()
             && part
@@ -159,19 +176,21 @@ fn check_name(name: &str) -> Result<(), Status> {
         return Ok(());
     }
     let message = format!(
-        "node name {name:?} is not valid: use at most 63 lower case letters, digits, '-' and '.'"
+        "{whose} name {name:?} is not valid: use at most 63 lower case letters, digits, '-' and '.'"
     );
     Err(Status::failure(Reason::BadRequest, message))
 }
 
-fn json(code: StatusCode, body: &impl Serialize) -> Response {
+/// An answer of something that can be written as JSON.
+pub(crate) fn json(code: StatusCode, body: &impl Serialize) -> Response {
     // Plain structs of texts always serialise.
     let body = serde_json::to_vec(body).unwrap_or_default();
     (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// A `Status` as the answer.
-struct Failure(Status);
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) Status);
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {

@@ -6,24 +6,31 @@
 //! | [`store`], [`raft`], [`log`], [`checkpoint`], [`disk`] | the one door for writes, and what makes them durable |
 //! | [`watch`] | the one door for facts |
 //! | [`http`], [`listener`] | the Kubernetes API on one TLS port |
+//! | [`peers`], [`forward`] | the way between servers; writes on servers that do not lead |
 //! | [`loops`] | the leader's controllers and scheduler |
 //! | [`nodes`] | the agents' reverse connections and heartbeats |
 //! | [`auth`], [`pki`], [`token`], [`join`] | who may do what, certificates, joining |
+//! | [`members`], [`cluster`], [`joining`] | the servers of a cluster: coming, going, having a vote |
 //! | [`backup`], [`recovery`] | the way back after a disaster |
 //! | [`bootstrap`] | what a new cluster starts with |
 
+pub(crate) mod ask;
 pub mod auth;
 pub mod backup;
 pub mod bootstrap;
 pub mod checkpoint;
+pub mod cluster;
 pub mod disk;
+pub mod forward;
 pub mod http;
 pub mod join;
+pub mod joining;
 pub mod listener;
 pub mod log;
 pub mod loops;
 pub mod members;
 pub mod nodes;
+pub mod peers;
 pub mod pki;
 pub mod raft;
 pub mod recovery;
@@ -31,4 +38,5 @@ pub mod server;
 pub mod snapshot;
 pub mod store;
 pub mod token;
+pub(crate) mod upkeep;
 pub mod watch;

@@ -1,4 +1,5 @@
-//! The one port: TLS, then by protocol name either the API or an agent's reverse connection.
+//! The one port: TLS, then by protocol name the API, an agent's reverse connection, or another
+//! server.
 
 use std::io;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Identity;
 use crate::nodes::{self, Nodes};
+use crate::peers::{self, Peers};
 use crate::pki::Pki;
 
 /// A client that has not finished its handshake by then is cut off.
@@ -57,20 +59,19 @@ pub fn tls_config(pki: &Pki) -> Result<rustls::ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let ca = CertificateDer::from_pem_slice(pki.ca_pem().as_bytes()).map_err(TlsError::Pem)?;
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone()).map_err(TlsError::Certificate)?;
+    roots.add(ca).map_err(TlsError::Certificate)?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .allow_unauthenticated()
         .build()
         .map_err(TlsError::Verifier)?;
-    let cert = CertificateDer::from_pem_slice(pki.server_cert.as_bytes()).map_err(TlsError::Pem)?;
-    let key = PrivateKeyDer::from_pem_slice(pki.server_key.as_bytes()).map_err(TlsError::Pem)?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Certificate)?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![cert, ca], key)
-        .map_err(TlsError::Certificate)?;
-    config.alpn_protocols = vec![nodes::ALPN.to_vec(), b"h2".to_vec(), b"http/1.1".to_vec()];
+        .with_cert_resolver(pki.current());
+    config.alpn_protocols = [peers::ALPN, nodes::ALPN, b"h2", b"http/1.1"]
+        .map(<[u8]>::to_vec)
+        .to_vec();
     Ok(config)
 }
 
@@ -83,12 +84,14 @@ pub async fn serve(
     tls: rustls::ServerConfig,
     router: Router,
     agents: Nodes,
+    peers: Peers,
     stop: CancellationToken,
 ) {
     let shared = Arc::new(Shared {
         acceptor: TlsAcceptor::from(Arc::new(tls)),
         router,
         agents,
+        peers,
     });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
@@ -126,6 +129,7 @@ struct Shared {
     acceptor: TlsAcceptor,
     router: Router,
     agents: Nodes,
+    peers: Peers,
 }
 
 impl Shared {
@@ -150,6 +154,10 @@ impl Shared {
             self.agent(stream, identity.as_ref(), stop).await;
             return Ok(());
         }
+        if session.alpn_protocol() == Some(peers::ALPN) {
+            self.server(stream, identity.as_ref());
+            return Ok(());
+        }
         self.client(stream, identity, stop).await
     }
 
@@ -169,6 +177,16 @@ impl Shared {
                 Err(err) => tracing::warn!(node, error = %err, "the agent's connection ended"),
             },
             () = stop.cancelled() => {}
+        }
+    }
+
+    /// Another server: its connection lasts until the transport stops, which is after the store
+    /// did: the clients' last writes need the others.
+    fn server(&self, stream: TlsStream<TcpStream>, identity: Option<&Identity>) {
+        if identity.is_some_and(Identity::is_server) {
+            self.peers.serve(stream, self.router.clone());
+        } else {
+            tracing::warn!("a connection as a server without a server's certificate was refused");
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -17,8 +18,11 @@ use rustls::pki_types::pem::PemObject as _;
 
 mod files;
 mod kubeconfig;
+mod tls;
 
-pub use files::write_secret;
+pub use files::{sync_dir, write_secret};
+pub use tls::Current;
+pub(crate) use tls::joining_tls;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The CA has no successor yet, so it lives long.
@@ -51,6 +55,15 @@ pub enum PkiError {
         #[source]
         source: rcgen::Error,
     },
+    /// Key and certificate do not fit together.
+    #[error("use the server's key and certificate")]
+    Pair(#[source] rustls::Error),
+    /// The directory belongs to another cluster.
+    #[error("{path} holds the keys of another cluster; join with an empty data directory")]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A PEM file holds no certificate.
     #[error("{path} holds no certificate; remove the pki directory to make a new one")]
     NoCertificate {
@@ -64,9 +77,12 @@ pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     ca_pem: String,
     ca_der: CertificateDer<'static>,
-    /// The server's certificate in PEM, the CA's not included.
+    dir: PathBuf,
+    names: ServerNames,
+    current: Arc<Current>,
+    /// The server's certificate in PEM as it was at the start, the CA's not included.
     pub server_cert: String,
-    /// The server's private key in PEM.
+    /// The private key of that certificate in PEM.
     pub server_key: String,
 }
 
@@ -95,13 +111,61 @@ impl Pki {
         let (server_cert, server_key) = files::load_or_make(&dir, "server", usable, || {
             issue(&issuer, server_params(names)?)
         })?;
+        let pair = tls::certified_key(&server_cert, &server_key, &ca_der);
+        let current = Arc::new(Current::new(pair.map_err(PkiError::Pair)?));
         Ok(Self {
             issuer,
             ca_pem,
             ca_der,
+            dir,
+            names: names.clone(),
+            current,
             server_cert,
             server_key,
         })
+    }
+
+    /// Takes over the CA of the cluster that this server joins; the same again changes nothing.
+    ///
+    /// # Errors
+    /// [`PkiError::OtherCluster`] if the directory has another CA, or what file cannot be written.
+    pub fn adopt_ca(dir: &Path, cert_pem: &str, key_pem: &str) -> Result<(), PkiError> {
+        let dir = dir.join("pki");
+        files::make_private_dir(&dir)?;
+        let path = dir.join("ca.crt");
+        let ours = std::fs::read_to_string(&path);
+        if ours.is_ok_and(|ours| ours.trim() != cert_pem.trim()) {
+            return Err(PkiError::OtherCluster { path: dir });
+        }
+        first_certificate(cert_pem, &path)?;
+        write_secret(&dir.join("ca.key"), key_pem.as_bytes())?;
+        write_secret(&path, cert_pem.as_bytes())?;
+        sync_dir(&dir)
+    }
+
+    /// What TLS shows on connections: always the newest.
+    #[must_use]
+    pub fn current(&self) -> Arc<Current> {
+        self.current.clone()
+    }
+
+    /// Replaces the server's certificate if it is in the last third of its life; new connections
+    /// get the new one. Returns whether it did.
+    ///
+    /// # Errors
+    /// [`PkiError`] by the step that failed; the old certificate stays in use.
+    pub fn renew_if_due(&self, now: SystemTime) -> Result<bool, PkiError> {
+        let mut renewed = false;
+        let usable = |pem: &str| is_fresh(pem, now) && covers(pem, &self.names);
+        let (cert, key) = files::load_or_make(&self.dir, "server", usable, || {
+            renewed = true;
+            issue(&self.issuer, server_params(&self.names)?)
+        })?;
+        if renewed {
+            let pair = tls::certified_key(&cert, &key, &self.ca_der);
+            self.current.replace(pair.map_err(PkiError::Pair)?);
+        }
+        Ok(renewed)
     }
 
     /// The CA's certificate in PEM.
@@ -138,11 +202,17 @@ impl Pki {
     }
 
     /// Writes `admin.kubeconfig` with a client certificate of the group `system:masters`; an
-    /// existing one of this CA is kept while it is fresh and names the same server.
+    /// existing one of this CA is kept while it is fresh. `server` is this server's URL, `servers`
+    /// are those of all.
     ///
     /// # Errors
     /// [`PkiError`] by the step that failed.
-    pub fn write_admin_kubeconfig(&self, dir: &Path, server: &str) -> Result<PathBuf, PkiError> {
+    pub fn write_admin_kubeconfig(
+        &self,
+        dir: &Path,
+        server: &str,
+        servers: &[String],
+    ) -> Result<PathBuf, PkiError> {
         let pki = dir.join("pki");
         let ours = |pem: &str| is_fresh(pem, SystemTime::now());
         let (cert, key) = files::load_or_make(&pki, "admin", ours, || {
@@ -152,7 +222,10 @@ impl Pki {
             )
         })?;
         let path = dir.join("admin.kubeconfig");
-        let text = kubeconfig::render(server, &self.ca_pem, &cert, &key);
+        let text = kubeconfig::render(server, servers, &self.ca_pem, &cert, &key);
+        if std::fs::read_to_string(&path).is_ok_and(|found| found == text) {
+            return Ok(path);
+        }
         write_secret(&path, text.as_bytes())?;
         Ok(path)
     }
@@ -343,12 +416,58 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_renewed_while_it_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(dir.path(), &names("one")).unwrap();
+        let file = || std::fs::read_to_string(dir.path().join("pki/server.crt")).unwrap();
+        let now = SystemTime::now();
+        assert!(!pki.renew_if_due(now + SERVER_LIFE / 2).unwrap());
+        assert_eq!(file(), pki.server_cert);
+        let shown = pki.current().get();
+        assert!(pki.renew_if_due(now + SERVER_LIFE * 3 / 4).unwrap());
+        assert_ne!(file(), pki.server_cert);
+        assert_ne!(pki.current().get().cert, shown.cert);
+    }
+
+    #[test]
+    fn a_joining_server_takes_the_ca_and_no_second_one() {
+        let [one, two, three] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let founder = Pki::open(one.path(), &names("one")).unwrap();
+        let adopt = |pki: &Pki| Pki::adopt_ca(two.path(), pki.ca_pem(), &pki.ca_key_pem());
+        adopt(&founder).unwrap();
+        adopt(&founder).unwrap();
+        let joined = Pki::open(two.path(), &names("two")).unwrap();
+        assert_eq!(joined.ca_hash(), founder.ca_hash());
+        let other = Pki::open(three.path(), &names("three")).unwrap();
+        let refused = adopt(&other).unwrap_err().to_string();
+        assert!(refused.contains("another cluster"), "{refused}");
+    }
+
+    #[test]
+    fn the_kubeconfig_names_all_servers_in_an_extension() {
+        let dir = tempfile::tempdir().unwrap();
+        let pki = Pki::open(dir.path(), &names("one")).unwrap();
+        let all = ["https://10.0.0.1:6443", "https://[fd00::2]:6443"].map(str::to_owned);
+        let path = pki
+            .write_admin_kubeconfig(dir.path(), "https://127.0.0.1:6443", &all)
+            .unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let cluster = &read["clusters"][0]["cluster"];
+        assert_eq!(cluster["server"], "https://127.0.0.1:6443");
+        let extension = &cluster["extensions"][0];
+        assert_eq!(extension["name"], "skiff.io/servers");
+        let urls: Vec<String> = serde_yaml::from_value(extension["extension"].clone()).unwrap();
+        assert_eq!(urls, all);
+    }
+
+    #[test]
     fn secrets_are_readable_by_their_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let pki = Pki::open(dir.path(), &names("one")).unwrap();
         let path = pki
-            .write_admin_kubeconfig(dir.path(), "https://127.0.0.1:6443")
+            .write_admin_kubeconfig(dir.path(), "https://127.0.0.1:6443", &[])
             .unwrap();
         for path in [
             path,

@@ -16,12 +16,12 @@ use skiff_api::Malformed;
 
 use crate::checkpoint::CheckpointError;
 use crate::log::LogError;
+use crate::members::record::RecordError;
 use crate::pki::PkiError;
 use crate::store::OpenError;
 
 mod decide;
 mod list;
-mod own;
 mod place;
 mod rebuild;
 mod replay;
@@ -32,8 +32,7 @@ mod tests;
 mod words;
 
 pub use decide::{JudgeError, Verdict, judge};
-pub use own::member_of;
-pub use place::{DataDir, host_name, refuse_unfinished, restore_into};
+pub use place::{DataDir, refuse_unfinished, restore_into};
 pub use rebuild::{Rebuilt, rebuild};
 pub use report::{Found, Survivor, examine};
 pub use restore::{Restored, restore};
@@ -119,6 +118,12 @@ pub enum RecoveryError {
         #[source]
         source: io::Error,
     },
+    /// The name is none for a server.
+    #[error("{0}")]
+    Name(String),
+    /// Which member the directory belongs to cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// A key or certificate cannot be written.
     #[error("write the cluster's keys")]
     Pki(#[from] PkiError),

@@ -20,6 +20,7 @@ use crate::raft::{
 };
 
 mod error;
+mod freshness;
 mod group;
 pub(crate) mod open;
 

@@ -107,6 +107,9 @@ const ABSENT: u8 = 0;
 const AT: u8 = 1;
 
 impl Command {
+    /// The newest encoding: the one that is written, and the last that is read.
+    pub const VERSION: u8 = VERSION;
+
     /// Appends the command's bytes: version, term, time, then the writes; integers little-endian,
     /// texts and bodies behind a 32-bit length.
     pub fn encode(&self, out: &mut Vec<u8>) {

@@ -55,6 +55,20 @@ pub(crate) struct ServerArgs {
     /// The address that others reach this server at, HOST:PORT
     #[arg(long, value_name = "HOST:PORT", env = "SKIFF_ADVERTISE")]
     pub advertise: Option<String>,
+    /// Its name among the servers; the host's name if absent
+    #[arg(long, value_name = "NAME", env = "SKIFF_NAME")]
+    pub name: Option<String>,
+    /// A server of the cluster to join, https://HOST:PORT[,…]; not needed again after the first start
+    #[arg(long, value_name = "URL", value_delimiter = ',', env = "SKIFF_JOIN")]
+    pub join: Vec<String>,
+    /// The token for joining: server.token of a running server, or from `skiff cluster add`
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "SKIFF_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,

@@ -108,7 +108,7 @@ fn next_steps(dir: &Path, rebuilt: &Rebuilt) -> String {
          anew:\n  \
          mv DIR DIR.old\n  \
          skiff server --data-dir DIR --join https://HOST:PORT --token TOKEN\n\
-         The token is in {dir}/server.token.",
+         On this one, `skiff cluster add` prints that command with the token in it.",
         rebuilt.objects, mark.index, mark.revision
     )
 }

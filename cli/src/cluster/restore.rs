@@ -3,7 +3,7 @@
 use skiff_control_plane::backup::{Backup, Keys};
 use skiff_control_plane::recovery::{self, Restored};
 
-use super::{OTHERS_JOIN, backup};
+use super::backup;
 use crate::args::RestoreArgs;
 use crate::error::CliError;
 use crate::{print, process};
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &RestoreArgs) -> Result<(), CliError> {
     let failed = |source| process::process("cannot restore the backup", source);
     let backup = backup::read(&args.file)?;
     let keys = keys(&backup, args)?;
-    let name = args.name.clone().unwrap_or_else(recovery::host_name);
+    let name = args.name.as_deref();
     let head = format!(
         "Restored the backup of {} at revision {} into {}",
         backup.header.time,
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &RestoreArgs) -> Result<(), CliError> {
         args.data_dir.display()
     );
     let margin = args.bump_revision;
-    let restored = recovery::restore_into(&args.data_dir, backup, keys.as_ref(), &name, margin)
+    let restored = recovery::restore_into(&args.data_dir, backup, keys.as_ref(), name, margin)
         .map_err(failed)?;
     print::line(&head)?;
     print::line(&next_steps(args, &restored, keys.is_some()))
@@ -69,7 +69,7 @@ fn next_steps(args: &RestoreArgs, restored: &Restored, same_ca: bool) -> String 
          {ca}\n\
          No server of the old cluster may run any more. Start the new one:\n  \
          skiff server --data-dir {dir} --advertise HOST:PORT\n\
-         {OTHERS_JOIN}\n\
-         The token is in {dir}/server.token."
+         Let other servers join it with empty data directories; on it, `skiff cluster add` prints the \
+         command."
     )
 }

@@ -89,8 +89,8 @@ impl Call {
     /// Refuses what the client may not do.
     ///
     /// # Errors
-    /// 403.
-    pub(super) fn authorize(&self) -> Result<(), Refused> {
+    /// 403; 503 if that depends on a leader and there is none.
+    pub(super) async fn authorize(&self) -> Result<(), Refused> {
         if self.who.is_admin() {
             return Ok(());
         }
@@ -109,8 +109,15 @@ impl Call {
                 .or_else(|| fields.exact("metadata.name")),
             node_selector: fields.exact("spec.nodeName"),
         };
-        authorize(&self.who, &what, &self.api.store.state())?;
-        Ok(())
+        let store = &self.api.store;
+        let Err(refused) = authorize(&self.who, &what, &store.state()) else {
+            return Ok(());
+        };
+        if store.is_leader() {
+            return Err(refused.into());
+        }
+        // A node that learned of its pod from another server may be ahead of this one.
+        Ok(authorize(&self.who, &what, &self.api.read().await?)?)
     }
 
     /// The object's key.

@@ -1,10 +1,10 @@
 //! The API's door to the store: states as fresh as asked, writes, and what their failures mean
 //! to a client.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::Rng as _;
-use skiff_api::{Kind, Object, Reason, Status};
+use skiff_api::{Kind, Object, Reason, Revision, Status};
 use skiff_engine::{Outcome, Stamper, State, Write, admit};
 
 use super::Api;
@@ -15,6 +15,29 @@ use crate::store::{ProposeError, ReadError};
 
 /// Seconds after which an overloaded or leaderless server may be asked again.
 const RETRY_SECONDS: u32 = 1;
+/// How long a read waits for a revision that this server has not seen, as in Kubernetes.
+const REVISION_WAIT: Duration = Duration::from_secs(3);
+
+/// What became of waiting for a revision.
+pub(super) enum Reached {
+    /// It, or a later one.
+    At(State),
+    /// It is yet to be made: nothing that was acknowledged has it.
+    Never {
+        /// The latest there is.
+        latest: Revision,
+    },
+}
+
+impl Reached {
+    fn of(latest: State, asked: Revision) -> Self {
+        if latest.revision() >= asked {
+            return Self::At(latest);
+        }
+        let latest = latest.revision();
+        Self::Never { latest }
+    }
+}
 
 impl Api {
     /// The latest state: all that was acknowledged is in it.
@@ -33,25 +56,58 @@ impl Api {
     pub(super) async fn state(&self, freshness: Freshness) -> Result<State, Refused> {
         match freshness {
             Freshness::Latest => self.read().await,
-            Freshness::Any => Ok(self.store.state()),
-            Freshness::NotOlderThan(revision) => {
+            Freshness::Any => {
                 let state = self.store.state();
-                if state.revision() >= revision {
-                    return Ok(state);
+                // A server that joined just now knows nothing yet; what it has is no old state,
+                // and whoever takes it for one would tear everything down.
+                if state.revision() == Revision(0) {
+                    return self.read().await;
                 }
-                let state = self.read().await?;
-                not_from_the_future(&state, revision)?;
                 Ok(state)
             }
+            Freshness::NotOlderThan(revision) => match self.reach(revision).await? {
+                Reached::At(state) => Ok(state),
+                Reached::Never { latest } => Err(too_large(latest, revision)),
+            },
             Freshness::Exact(revision) => {
                 let latest = self.read().await?;
-                not_from_the_future(&latest, revision)?;
+                if latest.revision() < revision {
+                    return Err(too_large(latest.revision(), revision));
+                }
                 self.pages
                     .at(revision, &latest, Instant::now())
                     .ok_or_else(|| {
                         let message = "The resourceVersion for the provided list is too old.";
                         refuse(Reason::Expired, message)
                     })
+            }
+        }
+    }
+
+    /// Waits for a revision that the client has seen, maybe on another server.
+    ///
+    /// # Errors
+    /// 504 if it did not come in time and no leader could say whether it exists.
+    pub(super) async fn reach(&self, revision: Revision) -> Result<Reached, Refused> {
+        let state = self.store.state();
+        if state.revision() >= revision {
+            return Ok(Reached::At(state));
+        }
+        let latest = async {
+            match self.store.read().await {
+                Ok(state) => state,
+                // Without a leader, what is on its way may still come.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reached = self.store.reached(revision) => {
+                reached.map(Reached::At).map_err(|err| unreadable(&err))
+            }
+            latest = latest => Ok(Reached::of(latest, revision)),
+            () = tokio::time::sleep(REVISION_WAIT) => {
+                Err(too_large(self.store.state().revision(), revision))
             }
         }
     }
@@ -98,14 +154,8 @@ pub(super) fn stamp() -> admit::Stamp {
     admit::Stamp::draw(&mut Stamper::new(now(), rand::rng().random()))
 }
 
-fn not_from_the_future(state: &State, asked: skiff_api::Revision) -> Result<(), Refused> {
-    if state.revision() >= asked {
-        return Ok(());
-    }
-    let message = format!(
-        "Too large resource version: {asked}, current: {}",
-        state.revision()
-    );
+fn too_large(current: Revision, asked: Revision) -> Refused {
+    let message = format!("Too large resource version: {asked}, current: {current}");
     let mut status = retry_after(Status::failure(Reason::Timeout, message), RETRY_SECONDS);
     if let Some(details) = &mut status.details {
         details.causes.push(skiff_api::Cause {
@@ -114,7 +164,7 @@ fn not_from_the_future(state: &State, asked: skiff_api::Revision) -> Result<(), 
             field: String::new(),
         });
     }
-    Err(status)
+    status
 }
 
 fn unreadable(err: &ReadError) -> Refused {

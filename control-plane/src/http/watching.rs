@@ -20,6 +20,7 @@ use super::filter::{Filter, Transition};
 use super::list::{Go, Objects};
 use super::options::{Start, WatchOptions};
 use super::reply::{self, Refused};
+use super::store::Reached;
 use crate::watch::Watch;
 
 /// Bytes of events sent at once.
@@ -33,14 +34,16 @@ const LASTS_SECONDS: std::ops::Range<u64> = 1800..3600;
 /// Answers a WATCH.
 ///
 /// # Errors
-/// 400 and 422 for options that make no sense.
+/// 400 and 422 for options that make no sense, 504 for a revision that does not come.
 pub(super) async fn answer(call: &Call) -> Result<Response, Refused> {
     let options = WatchOptions::parse(&call.query)?;
     let filter = Filter::parse(&call.target, &call.query)?;
     let encoder = call.encoder()?;
     let (from, initial) = match options.start {
         Start::Behind(revision) => {
-            if let Some(latest) = from_the_future(call, revision).await? {
+            // No list of ours can have given a revision that is not made yet: the client knows
+            // another history and has to start over.
+            if let Reached::Never { latest } = call.api.reach(revision).await? {
                 let why = format!("too large resource version: {revision}, current: {latest}");
                 return Ok(refused(&why));
             }
@@ -79,16 +82,6 @@ pub(super) async fn answer(call: &Call) -> Result<Response, Refused> {
         reply::JSON,
         Body::from_stream(chunks),
     ))
-}
-
-/// The latest revision, if the one asked for is not made yet: no list of ours can have given it,
-/// so the client knows another history and has to start over.
-async fn from_the_future(call: &Call, asked: Revision) -> Result<Option<Revision>, Refused> {
-    if call.api.store.state().revision() >= asked {
-        return Ok(None);
-    }
-    let latest = call.api.read().await?.revision();
-    Ok((latest < asked).then_some(latest))
 }
 
 /// As Kubernetes does: the watch begins, and its only event says why it ends.

@@ -62,6 +62,15 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write().map_err(file("write", path))
 }
 
+/// Makes durable which files a directory has.
+///
+/// # Errors
+/// [`PkiError::File`] if the disk says no.
+pub fn sync_dir(dir: &Path) -> Result<(), PkiError> {
+    let sync = || fs::File::open(dir)?.sync_all();
+    sync().map_err(file("sync", dir))
+}
+
 fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> PkiError {
     let path = path.to_owned();
     move |source| PkiError::File {

@@ -7,13 +7,8 @@ use skiff_engine::State;
 
 use super::RecoveryError;
 use crate::checkpoint::Mark;
-use crate::members;
+use crate::members::{self, NEXT_ID, PREFIX};
 use crate::snapshot::StateAt;
-
-/// The entry of the list that says which id is given next.
-const NEXT: &str = "next-id";
-/// What the entry of a server begins with; its id follows.
-const PREFIX: &str = "server-";
 
 /// An id that no member ever had.
 pub(super) fn fresh_id(at: &StateAt) -> u64 {
@@ -67,7 +62,7 @@ fn only(state: &State, kept: u64, next: u64) -> Result<Option<Object>, RecoveryE
         return Ok(None);
     };
     let next = next.max(next_id(state).unwrap_or(1)).to_string();
-    let mut data = json!({NEXT: next});
+    let mut data = json!({NEXT_ID: next});
     let entry = format!("{PREFIX}{kept}");
     let old = fields
         .get("data")
@@ -84,5 +79,5 @@ fn only(state: &State, kept: u64, next: u64) -> Result<Option<Object>, RecoveryE
 
 fn next_id(state: &State) -> Option<u64> {
     let value: Value = state.get(&members::key())?.to_value();
-    value.get("data")?.get(NEXT)?.as_str()?.parse().ok()
+    value.get("data")?.get(NEXT_ID)?.as_str()?.parse().ok()
 }

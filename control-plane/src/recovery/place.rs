@@ -1,18 +1,19 @@
 //! A server's data directory, while no server runs on it.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{Found, RecoveryError, Restored, Survivor, examine, own, restore};
+use super::{Found, RecoveryError, Restored, Survivor, examine, restore};
 use crate::backup::{Backup, Keys};
-use crate::pki::{sha256_hex, write_secret};
-use crate::server::{ServerError, lock_data_dir};
+use crate::join::check_name;
+use crate::members::record::Record;
+use crate::pki::{Pki, sha256_hex};
+use crate::server::{ServerError, host_name, lock_data_dir};
 use crate::store::StoreConfig;
 
 /// The store, below the data directory.
@@ -54,8 +55,11 @@ impl DataDir {
     /// # Errors
     /// [`RecoveryError`] if nobody can tell which member it belongs to.
     pub fn store(&self) -> Result<StoreConfig, RecoveryError> {
-        let own = own::read(&self.dir)?;
-        Ok(StoreConfig::new(&self.dir.join(STORE), own.id))
+        let record = record(&self.dir)?;
+        Ok(StoreConfig {
+            founders: record.founders,
+            ..StoreConfig::new(&self.dir.join(STORE), record.id)
+        })
     }
 
     /// Reads its store. A name that the state does not tell comes from the directory.
@@ -68,7 +72,7 @@ impl DataDir {
             id, name, names, ..
         } = &mut found.survivor;
         if name.is_empty() {
-            *name = own::read(&self.dir)?.name;
+            *name = record(&self.dir)?.name;
             names.insert(*id, name.clone());
         }
         Ok(found)
@@ -145,7 +149,7 @@ pub fn refuse_unfinished(dir: &Path) -> Result<(), RecoveryError> {
 }
 
 /// Restores a backup into a data directory that is absent, empty, or left half done by an earlier
-/// restore, for a server of this name. Without keys the first start makes a new CA. A server can
+/// restore, for a server of this name, or of its host's. Without keys the first start makes a new CA. A server can
 /// start on the directory only once this has returned.
 ///
 /// # Errors
@@ -154,9 +158,11 @@ pub fn restore_into(
     dir: &Path,
     backup: Backup,
     keys: Option<&Keys>,
-    name: &str,
+    name: Option<&str>,
     margin: u64,
 ) -> Result<Restored, RecoveryError> {
+    let name = name.map_or_else(host_name, str::to_owned);
+    check_name("server", &name).map_err(|no| RecoveryError::Name(no.message))?;
     if let Some(keys) = keys {
         keys.check(&backup.header.ca_hash)?;
     }
@@ -168,14 +174,15 @@ pub fn restore_into(
     sync(dir)?;
     clear(dir)?;
     if let Some(keys) = keys {
-        write_keys(&dir.join(PKI), keys)?;
+        Pki::adopt_ca(dir, &keys.ca_cert, &keys.ca_key)?;
     }
     let member = restore::member_for(&backup.at);
-    let own = own::Own {
+    let record = Record {
         id: member,
-        name: name.to_owned(),
+        founders: vec![member],
+        ..Record::founder(&name)
     };
-    own::write(dir, &own)?;
+    record.save(dir)?;
     let mut config = StoreConfig::new(&dir.join(STORE), member);
     let restored = restore(&mut config, backup.at, margin)?;
     sync(dir)?;
@@ -184,11 +191,9 @@ pub fn restore_into(
     Ok(restored)
 }
 
-/// What a server is called that was given no name: as its host is.
-#[must_use]
-pub fn host_name() -> String {
-    let names = rustix::system::uname();
-    names.nodename().to_string_lossy().to_lowercase()
+/// What the directory says about its member; a directory that says nothing is the founder's.
+fn record(dir: &Path) -> Result<Record, RecoveryError> {
+    Ok(Record::load(dir)?.unwrap_or_else(|| Record::founder("")))
 }
 
 fn refuse_full(dir: &Path) -> Result<(), RecoveryError> {
@@ -220,14 +225,6 @@ fn clear(dir: &Path) -> Result<(), RecoveryError> {
         }
     }
     Ok(())
-}
-
-fn write_keys(dir: &Path, keys: &Keys) -> Result<(), RecoveryError> {
-    let made = DirBuilder::new().mode(0o700).create(dir);
-    made.map_err(file("create", dir))?;
-    write_secret(&dir.join("ca.key"), keys.ca_key.as_bytes())?;
-    write_secret(&dir.join("ca.crt"), keys.ca_cert.as_bytes())?;
-    sync(dir)
 }
 
 fn lock(dir: &Path) -> Result<File, RecoveryError> {

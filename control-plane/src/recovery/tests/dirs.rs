@@ -47,7 +47,7 @@ fn read(bytes: &[u8]) -> Backup {
 }
 
 fn restored(dir: &Path, backup: Backup, keys: Option<&Keys>) -> Result<Restored, RecoveryError> {
-    restore_into(dir, backup, keys, "front", MARGIN)
+    restore_into(dir, backup, keys, Some("front"), MARGIN)
 }
 
 #[test]

@@ -1,0 +1,29 @@
+//! All that a server answers, as one router.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::backup;
+use crate::cluster::Cluster;
+use crate::http::{self, Api};
+use crate::join::{self, Join};
+use crate::nodes::Nodes;
+use crate::pki::Pki;
+use crate::watch::WatchHub;
+
+/// The Kubernetes API, and what it lacks under `/skiff/v1`.
+pub(super) fn all(cluster: &Cluster, pki: &Arc<Pki>, hub: &WatchHub, nodes: &Nodes) -> Router {
+    let store = cluster.store().clone();
+    let api = Api::new(store.clone(), hub.clone(), nodes.clone());
+    let backup = backup::router(store.clone(), pki.clone());
+    let join = Join {
+        store,
+        nodes: nodes.clone(),
+        pki: pki.clone(),
+    };
+    join::router(join)
+        .merge(cluster.router())
+        .merge(backup)
+        .merge(http::router(Arc::new(api)))
+}
