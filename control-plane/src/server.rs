@@ -151,6 +151,11 @@ impl Server {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Hands the leadership over if there is somebody to take it, stops serving, then closes the
     /// store.
     pub async fn stop(self) {

@@ -3,6 +3,8 @@
 //! Only the hash of the secret part is stored. A token is for agents or for servers, never for both:
 //! whoever joins as a server gets the CA's key.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -13,6 +15,8 @@ use crate::pki::sha256_hex;
 
 /// What the names of their Secrets begin with.
 const PREFIX: &str = "bootstrap-token-";
+/// So long after its end a token is still known, for its user to be told that it expired.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The type of Secrets that are tokens.
 const TYPE: &str = "bootstrap.kubernetes.io/token";
 
@@ -163,12 +167,13 @@ impl Token {
     }
 }
 
-/// The writes that remove the tokens that expired by `now`.
+/// The writes that remove the tokens that expired long before `now`.
 #[must_use]
 pub fn remove_expired(state: &State, now: Millis) -> Vec<Write> {
     let secrets = state.list(Kind::Secret, Some("kube-system"));
     let tokens = secrets.filter(|secret| secret.key().name.starts_with(PREFIX));
-    let expired = tokens.filter(|secret| expiry(secret).is_some_and(|expires| expires <= now));
+    let expired =
+        tokens.filter(|secret| expiry(secret).is_some_and(|expires| expires.after(KEPT) <= now));
     expired.map(Write::remove).collect()
 }
 
@@ -253,8 +258,12 @@ mod tests {
     #[test]
     fn expired_tokens_are_swept_and_others_stay() {
         let (old, young) = (Token::generate("abc"), Token::generate("abc"));
-        let state = knowing(&[(&old, Usage::Server, 10), (&young, Usage::Agent, 20)]);
-        let writes = remove_expired(&state, Millis(10));
+        let state = knowing(&[
+            (&old, Usage::Server, 10_000),
+            (&young, Usage::Agent, 20_000),
+        ]);
+        assert!(remove_expired(&state, Millis(20_000)).is_empty());
+        let writes = remove_expired(&state, Millis(10_000).after(KEPT));
         let keys: Vec<_> = writes.iter().map(Write::key).collect();
         assert_eq!(keys, [&old.key()]);
     }

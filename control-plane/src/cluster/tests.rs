@@ -8,18 +8,21 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use skiff_api::{Kind, Millis};
+use skiff_api::Millis;
 use skiff_engine::Stamper;
 use tempfile::TempDir;
 
 use crate::ask::{Ask, AskError};
 use crate::joining::Invitation;
 use crate::members::record::Record;
-use crate::members::{List, Member, of};
+use crate::members::{Member, of};
 use crate::pki::joining_tls;
 use crate::server::{Server, ServerConfig, ServerError};
 use crate::store::Store;
 use crate::token::{Token, Usage};
+
+/// What takes longer on a loaded machine than this will not happen at all.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server with a data directory of its own.
 struct Running {
@@ -136,6 +139,17 @@ fn refused(answer: Result<Value, AskError>, code: u16, words: &str) {
     }
 }
 
+/// Looks until something is so.
+async fn until(is_so: impl Fn() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let seen = async {
+        while !is_so() {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, seen).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_founder_lists_itself_and_gives_tokens_for_both() {
     let a = founder().await;
@@ -199,11 +213,14 @@ async fn joining_answers_with_all_that_a_server_needs() {
 async fn who_may_not_join_is_told_why() {
     let a = founder().await;
     let (agents, servers) = (a.token(Usage::Agent), a.token(Usage::Server));
-    let late = a.make_token(Usage::Server, 1).await;
+    let past = Millis::from(jiff::Timestamp::now()).0 - 1;
+    let late = a.make_token(Usage::Server, past).await;
     let hash = Token::parse(&servers).unwrap().ca_hash().to_owned();
     let unknown = Token::generate(&hash).text();
     let future = json!({"name": "b", "address": "127.0.0.1:7001",
         "formats": {"oldest": 2, "newest": 3}});
+    let past = json!({"name": "b", "address": "127.0.0.1:7001",
+        "formats": {"oldest": 0, "newest": 0}});
     let cases = [
         (&agents, applicant("b", 7001), 401, "a server cannot join"),
         (&late, applicant("b", 7001), 401, "expired"),
@@ -223,6 +240,7 @@ async fn who_may_not_join_is_told_why() {
         ),
         (&servers, json!({"name": "b"}), 400, "address"),
         (&servers, future, 409, "upgrade the other servers first"),
+        (&servers, past, 409, "upgrade it"),
     ];
     for (token, body, code, words) in cases {
         refused(a.join(token, body).await, code, words);
@@ -242,23 +260,193 @@ async fn who_may_not_join_is_told_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_of_a_newer_format_refuses_an_old_server() {
+async fn only_administrators_and_servers_look_after_the_servers() {
     let a = founder().await;
-    let list = List::read(&a.store().state());
-    let mut members = list.members.clone();
-    members.values_mut().for_each(|member| member.format = 2);
-    let write = list.replace_by(&members, &mut Stamper::new(Millis(0), 1));
-    // Its own entry is put right again at its next look, so the answer is either.
-    a.store()
-        .propose(write.into_iter().collect())
-        .await
-        .unwrap();
-    let answer = a.join(&a.token(Usage::Server), applicant("b", 7001)).await;
-    if of(&a.store().state())
-        .values()
-        .all(|member| member.format == 2)
-    {
-        refused(answer, 409, "upgrade it");
+    let address = a.address();
+    let hash = Token::parse(&a.token(Usage::Server))
+        .unwrap()
+        .ca_hash()
+        .to_owned();
+    let tls = Arc::new(joining_tls(&hash).unwrap());
+    for path in ["/skiff/v1/servers", "/skiff/v1/cluster/status"] {
+        let nobody = Ask {
+            address: &address,
+            tls: tls.clone(),
+            path,
+            token: None,
+        };
+        refused(nobody.get().await, 401, "Unauthorized");
+    }
+    for path in [
+        "cluster/remove",
+        "cluster/transfer",
+        "cluster/token",
+        "servers/tokens",
+    ] {
+        let nobody = Ask {
+            address: &address,
+            tls: tls.clone(),
+            path: &format!("/skiff/v1/{path}"),
+            token: None,
+        };
+        let body = json!({"name": "a"});
+        refused(nobody.post(&body).await, 401, "Unauthorized");
+    }
+    let announcement = json!({"id": 1, "name": "x", "address": "h:1", "format": 1});
+    let announced = a.ask("admin", super::ANNOUNCE, Some(announcement)).await;
+    refused(announced, 403, "not a server");
+    a.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_leave_and_the_last_one_stays() {
+    let a = founder().await;
+    let joined = a.join(&a.token(Usage::Server), applicant("b", 7001)).await;
+    joined.unwrap();
+    let post = |verb, body| {
+        let path = format!("/skiff/v1/cluster/{verb}");
+        let a = &a;
+        async move { a.ask("admin", &path, Some(body)).await }
+    };
+    let forced = json!({"name": "a", "force": true});
+    let cases = [
+        ("remove", json!({"name": "a"}), 409, "is the last"),
+        ("remove", forced, 409, "is the last"),
+        ("remove", json!({"name": "c"}), 404, "the servers are a, b"),
+        ("remove", json!({}), 400, "name the server"),
+        ("promote", json!({"name": "b"}), 409, "has not caught up"),
+        ("promote", json!({"name": "a"}), 409, "has a vote already"),
+        ("transfer", json!({}), 409, "no other server"),
+        ("transfer", json!({"to": "b"}), 409, "has no vote"),
+    ];
+    for (verb, body, code, words) in cases {
+        refused(post(verb, body).await, code, words);
+    }
+    let removed = post("remove", json!({"id": 2})).await;
+    assert_eq!(removed.unwrap(), json!({"id": 2, "name": "b"}));
+    assert!(a.store().status().learners.is_empty());
+    assert_eq!(of(&a.store().state()).len(), 1);
+    let stays = post("transfer", json!({"to": "a"})).await;
+    assert_eq!(stays.unwrap(), json!({"id": 1, "name": "a"}));
+    a.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_server_cannot_announce_itself() {
+    let a = founder().await;
+    let announcement = json!({"id": 9, "name": "ghost", "address": "h:1", "format": 1});
+    let announced = a.ask("server", super::ANNOUNCE, Some(announcement)).await;
+    refused(announced, 403, "was removed from the cluster");
+    a.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_is_a_token_for_servers_with_an_end() {
+    let a = founder().await;
+    let late = a.make_token(Usage::Server, 1).await;
+    let path = "/skiff/v1/cluster/token";
+    let invitation = a.ask("admin", path, Some(json!({}))).await.unwrap();
+    assert_eq!(invitation["servers"], json!([a.server.url]));
+    let token = Token::parse(invitation["token"].as_str().unwrap()).unwrap();
+    let (state, now) = (a.store().state(), Millis::from(jiff::Timestamp::now()));
+    token.verify(Usage::Server, &state, now).unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let expired = token
+        .verify(Usage::Server, &state, now.after(day))
+        .unwrap_err();
+    assert!(expired.message.contains("expired"));
+    // Those that expired long ago are swept.
+    assert!(state.get(&Token::parse(&late).unwrap().key()).is_none());
+    a.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_moved_tells_the_list() {
+    let a = founder().await;
+    let Running { server, dir } = a;
+    server.stop().await;
+    let mut moved = config(dir.path(), "first");
+    moved.advertise = Some("first.example.com:7443".into());
+    let server = Server::start(moved).await.unwrap();
+    let at = || of(&server.store().state()).remove(&1).unwrap();
+    until(|| at().address == "first.example.com:7443").await;
+    assert_eq!(at().name, "first");
+    server.stop().await;
+    // A restart without a name keeps the one that it has.
+    let mut again = config(dir.path(), "");
+    again.name = None;
+    let server = Server::start(again).await.unwrap();
+    let record = Record::load(dir.path()).unwrap().unwrap();
+    assert_eq!((record.id, record.name.as_str()), (1, "first"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joined_server_knows_who_it_is_and_does_not_join_twice() {
+    let a = founder().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut joining = config(dir.path(), "b");
+    joining.invitation = a.invitation();
+    let b = Server::start(joining.clone()).await.unwrap();
+    assert_eq!(b.store().status().member, 2);
+    let record = Record::load(dir.path()).unwrap().unwrap();
+    assert_eq!((record.id, record.founders), (2, vec![1]));
+    for usage in [Usage::Agent, Usage::Server] {
+        assert!(dir.path().join(usage.file()).exists());
+    }
+    let ca = |dir: &Path| std::fs::read_to_string(dir.join("pki/ca.crt")).unwrap();
+    assert_eq!(ca(dir.path()), ca(a.dir.path()));
+    b.stop().await;
+    joining.invitation.token = Some("no token at all".into());
+    let b = Server::start(joining).await.unwrap();
+    assert_eq!(b.store().status().member, 2);
+    b.stop().await;
+    a.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_join_says_what_to_do() {
+    let (a, other) = (founder().await, founder().await);
+    let right = a.invitation();
+    let with = |change: &dyn Fn(&mut Invitation)| {
+        let mut invitation = right.clone();
+        change(&mut invitation);
+        invitation
+    };
+    let foreign = other.token(Usage::Server);
+    let agents = a.token(Usage::Agent);
+    let cases = [
+        (with(&|one| one.token = None), "server.token"),
+        (
+            with(&|one| one.token = Some("x".into())),
+            "ID.SECRET.CA-HASH",
+        ),
+        (
+            with(&|one| one.servers = vec!["http://first".into()]),
+            "https://HOST:PORT",
+        ),
+        (
+            with(&|one| one.token = Some(foreign.clone())),
+            "has not the CA that the token was made for",
+        ),
+        (
+            with(&|one| one.token = Some(agents.clone())),
+            "a server cannot join",
+        ),
+    ];
+    for (invitation, words) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        let mut joining = config(dir.path(), "b");
+        joining.invitation = invitation;
+        match Server::start(joining).await {
+            Err(ServerError::Join(err)) => {
+                assert!(err.to_string().contains(words), "{err}: {words}");
+            }
+            Err(other) => panic!("{other} instead of {words:?}"),
+            Ok(_) => panic!("joined in spite of {words:?}"),
+        }
+        assert_eq!(Record::load(dir.path()).unwrap(), None);
     }
     a.server.stop().await;
+    other.server.stop().await;
 }

@@ -95,9 +95,17 @@ mod tests {
         }
     }
 
+    /// Name, formats of the servers, formats of the new one, words of the refusal.
+    type Case = (
+        &'static str,
+        &'static [u16],
+        (u16, u16),
+        Option<&'static str>,
+    );
+
     #[test]
     fn a_server_joins_if_it_understands_what_is_written() {
-        let cases: [(&str, &[u16], (u16, u16), Option<&str>); 6] = [
+        let cases: [Case; 6] = [
             ("the same version", &[1, 1], (1, 1), None),
             (
                 "a newer one that still writes the old",

@@ -54,9 +54,13 @@ mod tests {
     use super::super::tests::{group, members};
     use super::*;
 
+    type Ids = &'static [u64];
+    /// Name, voters, learners, those that are silent, whom to remove, words of the refusal.
+    type Case = (&'static str, Ids, Ids, Ids, u64, Option<&'static str>);
+
     #[test]
     fn what_costs_the_quorum_is_refused() {
-        let cases: [(&str, &[u64], &[u64], &[u64], u64, Option<&str>); 12] = [
+        let cases: [Case; 12] = [
             ("one of three", &[1, 2, 3], &[], &[], 3, None),
             ("the leader of three", &[1, 2, 3], &[], &[], 1, None),
             ("the dead one of three", &[1, 2, 3], &[], &[3], 3, None),
