@@ -46,6 +46,11 @@ fn a_cluster_is_backed_up_restored_and_goes_on() {
     let server = Server::start(&new);
     let found = good(&ask(&new, &["get", "configmap", "kept", "-o", "name"]));
     assert_eq!(found.trim(), "configmap/kept");
+    let told = good(&ask(&new, &["cluster", "status"]));
+    assert!(
+        told.contains("leader"),
+        "the new server lists itself: {told}"
+    );
     good(&ask(&new, &["label", "configmap", "kept", "a=b"]));
     drop(server);
     let ca = |dir: &Path| fs::read(dir.join("pki/ca.crt")).unwrap();
