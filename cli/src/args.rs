@@ -1,6 +1,7 @@
 //! What the command line says: one struct per verb, nothing decided yet.
 //! Every flag of the long-running commands and of the connection is also a `SKIFF_*` variable.
 
+mod backup;
 mod cluster;
 mod process;
 mod read;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use skiff_client::Server;
 
+pub(crate) use backup::{BackupArgs, RecoverArgs, RestoreArgs};
 pub(crate) use cluster::ClusterCommand;
 pub(crate) use process::{AgentArgs, DevArgs, ServerArgs};
 pub(crate) use read::{

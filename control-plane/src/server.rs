@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +29,8 @@ mod place;
 mod routes;
 
 pub use error::ServerError;
+pub(crate) use opening::lock_data_dir;
+pub(crate) use place::host_name;
 
 /// How long a stopping server waits for its parts.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -92,13 +93,8 @@ impl Server {
     /// [`ServerError`] by the step that failed; nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let dir = config.data_dir.as_path();
-        let lock = opening::lock_data_dir(dir)?;
-        let listen = |source| ServerError::Listen {
-            address: config.listen,
-            source,
-        };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let lock = opening::take_data_dir(dir)?;
+        let (listener, address) = opening::listen(config.listen).await?;
         let url = format!("https://{}", local_name(address));
         let (record, me) = place::find_place(&config, address).await?;
         let roster = Roster::new(&record);

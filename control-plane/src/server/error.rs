@@ -8,6 +8,7 @@ use crate::bootstrap::BootstrapError;
 use crate::joining::JoinError;
 use crate::listener::TlsError;
 use crate::pki::PkiError;
+use crate::recovery::RecoveryError;
 use crate::store::OpenError;
 
 /// Why a server did not start.
@@ -55,6 +56,9 @@ pub enum ServerError {
     /// The store could not be opened because its thread died.
     #[error("open the store: its thread ended")]
     StoreThread,
+    /// A restore into the directory was never finished.
+    #[error("use what was restored")]
+    Restored(#[from] RecoveryError),
     /// The first objects.
     #[error("set up the cluster")]
     Bootstrap(#[from] BootstrapError),

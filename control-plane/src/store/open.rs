@@ -40,19 +40,40 @@ pub(crate) fn recover(
     mut config: StoreConfig,
     on_applied: OnApplied,
 ) -> Result<(Parts, bool), OpenError> {
-    let lock = lock(&config)?;
+    let stopped = read(&mut config)?;
+    let alone = stopped.alone;
+    Ok((connect(config, stopped, on_applied)?, alone))
+}
+
+/// What the directory of a stopped member holds.
+pub(crate) struct Stopped {
+    pub(crate) log: Log,
+    /// The state to go on from.
+    pub(crate) at: StateAt,
+    /// The newest checkpoint.
+    newest: Option<Mark>,
+    /// The group has this member only.
+    alone: bool,
+    /// Keeps others out of the directory.
+    pub(crate) lock: Box<dyn Send + Sync>,
+}
+
+/// Reads what the directory of a stopped member holds.
+pub(crate) fn read(config: &mut StoreConfig) -> Result<Stopped, OpenError> {
+    let lock = lock(config)?;
     let checkpoint = config.checkpoints.load().map_err(OpenError::Checkpoint)?;
-    let (state, mark) = restore(checkpoint)?;
-    let log = open_log(&config, mark.as_ref())?;
-    let alone = start_at(&log, mark.as_ref(), config.member)?;
-    let newest = mark.clone();
+    let (state, newest) = restore(checkpoint)?;
+    let log = open_log(config, newest.as_ref())?;
+    let alone = start_at(&log, newest.as_ref(), config.member)?;
+    let mark = newest.clone();
     let mark = mark.unwrap_or_else(|| beginning(&log.view().base()));
-    let recovered = Recovered {
+    Ok(Stopped {
+        log,
         at: StateAt { mark, state },
         newest,
-        on_applied,
-    };
-    Ok((connect(config, log, lock, recovered)?, alone))
+        alone,
+        lock,
+    })
 }
 
 fn lock(config: &StoreConfig) -> Result<Box<dyn Send + Sync>, OpenError> {
@@ -170,13 +191,6 @@ fn changes_members(view: &LogView, mut from: u64) -> raft::Result<bool> {
     Ok(false)
 }
 
-struct Recovered {
-    at: StateAt,
-    /// The newest checkpoint.
-    newest: Option<Mark>,
-    on_applied: OnApplied,
-}
-
 /// The parts of a store, connected but not started.
 pub(crate) struct Parts {
     pub(crate) driver: Driver,
@@ -222,18 +236,12 @@ fn start(parts: Parts) -> Result<Inner, OpenError> {
 
 fn connect(
     config: StoreConfig,
-    log: Log,
-    lock: Box<dyn Send + Sync>,
-    recovered: Recovered,
+    stopped: Stopped,
+    on_applied: OnApplied,
 ) -> Result<Parts, OpenError> {
-    let Recovered {
-        at,
-        newest,
-        on_applied,
-    } = recovered;
-    let (view, fatal) = (log.view(), config.on_fatal);
-    let applied = at.mark.index;
-    let shared = Arc::new(Shared::new(at.clone()));
+    let (view, fatal) = (stopped.log.view(), config.on_fatal);
+    let applied = stopped.at.mark.index;
+    let shared = Arc::new(Shared::new(stopped.at.clone()));
     view.set_snapshots(shared.clone());
     let node = Node::new(config.member, view.clone(), applied, config.elections)
         .map_err(OpenError::Raft)?;
@@ -246,10 +254,10 @@ fn connect(
         tasks,
         writer: writer_jobs.clone(),
         inbox: inbox.clone(),
-        newest,
+        newest: stopped.newest,
     };
     let applier = Applier {
-        at,
+        at: stopped.at,
         decided,
         shared: shared.clone(),
         inbox: inbox.clone(),
@@ -260,7 +268,7 @@ fn connect(
         fatal: fatal.clone(),
     };
     let writer = Writer {
-        log,
+        log: stopped.log,
         jobs,
         inbox: inbox.clone(),
         outbound: config.outbound.clone(),
@@ -284,7 +292,7 @@ fn connect(
         writer,
         view,
         tasks: keeper,
-        lock,
+        lock: stopped.lock,
     })
 }
 
