@@ -245,6 +245,8 @@ fn connect(
     view.set_snapshots(shared.clone());
     let node = Node::new(config.member, view.clone(), applied, config.elections)
         .map_err(OpenError::Raft)?;
+    // Who this member is can be asked before its thread has done anything.
+    node.fill_status(&mut shared.status_mut());
     let inbox = Arc::new(Inbox::default());
     let (writer_jobs, jobs) = channel();
     let (applier_entries, decided) = channel();
