@@ -32,8 +32,7 @@ fn stands(log: &Log, operation: &Operation, revision: u64) -> Judgement {
         return Err(format!("{told}, but there is no such revision"));
     };
     let found = change.now.as_ref().map(value_of);
-    let expected = act.writes().map(Some);
-    if *change.key().name != **key || found != expected {
+    if *change.key().name != **key || found != act.writes() {
         let name = &change.key().name;
         return Err(format!("{told}, but that holds {found:?} of {name}"));
     }
