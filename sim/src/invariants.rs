@@ -57,10 +57,13 @@ impl Log {
         Revision(self.0.len() as u64)
     }
 
-    fn add(&mut self, change: &Change) {
-        if change.revision == self.latest().next() {
+    /// Adds a change if it is the next one; whether it is.
+    fn add(&mut self, change: &Change) -> bool {
+        let is_next = change.revision == self.latest().next();
+        if is_next {
             self.0.push(change.clone());
         }
+        is_next
     }
 }
 
@@ -104,11 +107,14 @@ impl Witness {
         for change in changes {
             let grown = self.revisions.applied(server, change);
             self.judge(revisions::SENTENCE, grown);
-            self.log.add(change);
+            let is_new = self.log.add(change);
             let agreed = self.agreement.applied(server, change);
             self.judge(agreement::SENTENCE, agreed);
-            let placed = self.placement.bound(change);
-            self.judge(placement::SENTENCE, placed);
+            // Servers that lag tell old news.
+            if is_new {
+                let placed = self.placement.bound(change);
+                self.judge(placement::SENTENCE, placed);
+            }
         }
         let stands = self.revisions.stands(server, state.revision());
         self.judge(revisions::SENTENCE, stands);

@@ -13,11 +13,6 @@
 //!
 //! What it leaves out: TLS and HTTP, identities, probes, volumes, and the threads themselves.
 
-#![expect(
-    clippy::expect_used,
-    reason = "replaced where it matters by errors; see the functions"
-)]
-
 pub mod agent;
 pub mod client;
 pub mod context;

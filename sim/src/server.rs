@@ -17,7 +17,6 @@ use skiff_control_plane::checkpoint::MemoryCheckpoints;
 use skiff_control_plane::disk::MemoryDisk;
 use skiff_control_plane::raft::member::{Member, Wrote};
 use skiff_control_plane::watch::WatchHub;
-use skiff_engine::State;
 use skiff_engine::plan::Heartbeats;
 
 use crate::context::Context;
@@ -407,9 +406,4 @@ impl Turn<'_> {
             context.after(delay, event);
         }
     }
-}
-
-/// The state that a server shows, for whoever looks from outside.
-pub(crate) fn state_of(server: &Server) -> Option<State> {
-    server.member().map(Member::state)
 }
