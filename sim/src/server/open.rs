@@ -207,8 +207,8 @@ impl Server {
 
     /// Kills the process and the machine under it: what was not synced may be gone.
     pub(crate) fn crash(&mut self, context: &mut Context) {
-        self.held.clear();
-        self.paused = false;
+        // Whatever waited for the stopped process meets a dead one.
+        self.resume(context);
         let Some(mut running) = self.running.take() else {
             return;
         };
