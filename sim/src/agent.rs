@@ -197,8 +197,7 @@ impl Agent {
     }
 
     fn set_clock(&self, context: &Context) {
-        self.clock
-            .store(context.now.wall(0).0, Ordering::Relaxed);
+        self.clock.store(context.now.wall(0).0, Ordering::Relaxed);
     }
 
     fn turn(&mut self) -> Option<Turn<'_>> {
@@ -253,10 +252,10 @@ impl Turn<'_> {
             }
         }
         let mut next = RESYNC;
-        if self.brain.synced {
-            if let Some(at) = self.work(context, &sights) {
-                next = next.min(at.since(Self::wall(context)));
-            }
+        if self.brain.synced
+            && let Some(at) = self.work(context, &sights)
+        {
+            next = next.min(at.since(Self::wall(context)));
         }
         self.report(context, &sights);
         if self.brain.synced {
@@ -428,11 +427,7 @@ impl Turn<'_> {
     /// Shows every server that the node is alive.
     fn beat(&self, context: &mut Context) {
         for server in 0..context.options.servers {
-            context.send(
-                Peer::Agent(self.index),
-                Peer::Server(server),
-                Message::Beat,
-            );
+            context.send(Peer::Agent(self.index), Peer::Server(server), Message::Beat);
         }
         context.after(BEAT, self.event(Task::Beat));
     }

@@ -76,7 +76,11 @@ impl Client {
             Turn::Next if self.waiting.is_none() => self.next(context),
             Turn::Next => {}
             Turn::TimeOut(id) => {
-                if self.waiting.as_ref().is_some_and(|waiting| waiting.id == id) {
+                if self
+                    .waiting
+                    .as_ref()
+                    .is_some_and(|waiting| waiting.id == id)
+                {
                     self.answered(context, Err(Refusal::Unknown));
                 }
             }
@@ -100,7 +104,11 @@ impl Client {
         if self.follow.listing() == Some(response.id) {
             let news = self.follow.answer(context, response.answer);
             self.follow_on(context, Some(news));
-        } else if self.waiting.as_ref().is_some_and(|one| one.id == response.id) {
+        } else if self
+            .waiting
+            .as_ref()
+            .is_some_and(|one| one.id == response.id)
+        {
             self.answered(context, response.answer);
         }
     }
@@ -227,10 +235,15 @@ impl Client {
             Ok(answer) => {
                 let object = answer.objects.first();
                 let found = object.map(workload::value_of);
-                let Revision(revision) = object.map_or(answer.revision, skiff_api::Object::revision);
+                let Revision(revision) =
+                    object.map_or(answer.revision, skiff_api::Object::revision);
                 operation.outcome = Outcome::Ok { found, revision };
                 operation.returned = Some(now);
-                let value = if operation.act == Act::Delete { None } else { found };
+                let value = if operation.act == Act::Delete {
+                    None
+                } else {
+                    found
+                };
                 match value {
                     Some(value) => self.known.insert(operation.key.clone(), (value, revision)),
                     None => self.known.remove(&operation.key),
@@ -248,6 +261,9 @@ impl Client {
         let Operation {
             key, act, outcome, ..
         } = operation.clone();
-        context.say(format_args!("c{} {act:?} {key} -> {outcome:?}", self.index + 1));
+        context.say(format_args!(
+            "c{} {act:?} {key} -> {outcome:?}",
+            self.index + 1
+        ));
     }
 }

@@ -154,8 +154,9 @@ impl Follow {
 
 /// The watch that a message belongs to, and what came.
 pub(crate) fn of_watch(message: Message) -> Result<(u64, Item), Message> {
-    match message {
-        Message::Watch { id, item } => Ok((id, item)),
-        other => Err(other),
+    if let Message::Watch { id, item } = message {
+        Ok((id, item))
+    } else {
+        Err(message)
     }
 }

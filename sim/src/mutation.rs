@@ -2,6 +2,7 @@
 //! made where the simulation stands in for them. One that no seed notices is a hole in the net.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,8 +11,8 @@ pub enum Mutation {
     AcknowledgeBeforeSync,
     /// A vote is given, and forgotten by a crash.
     ForgetVote,
-    /// A server comes back with its disk as it was some seconds before.
-    ForgetHardState,
+    /// A server comes back under its old id with an empty disk.
+    ForgetDisk,
     /// A write is acknowledged when it was proposed.
     AcknowledgeBeforeCommit,
     /// A write whose fate is unknown is reported as failed.
@@ -28,16 +29,14 @@ pub enum Mutation {
     BindUnguarded,
     /// A wake-up that comes while its loop is at work is forgotten.
     ForgetWakeUp,
-    /// An agent takes a list that is older than what it knows.
-    RestartElsewhere,
 }
 
 impl Mutation {
     /// Every mistake there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
-        Self::ForgetHardState,
+        Self::ForgetDisk,
         Self::AcknowledgeBeforeCommit,
         Self::CallUnknownFailed,
         Self::SkipEntry,
@@ -46,12 +45,20 @@ impl Mutation {
         Self::ResumeFromNow,
         Self::BindUnguarded,
         Self::ForgetWakeUp,
-        Self::RestartElsewhere,
     ];
 }
 
 impl fmt::Display for Mutation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
+    }
+}
+
+impl FromStr for Mutation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|one| one.to_string() == text);
+        known.ok_or_else(|| format!("{text:?} is no mistake; there are {:?}", Self::ALL))
     }
 }

@@ -14,11 +14,11 @@ impl Rng {
 
     /// Another generator, whose numbers have nothing to do with those that follow here.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.draw())
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.0;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let shifted = *b << 17;
@@ -34,7 +34,7 @@ impl Rng {
     /// A number below `bound`; 0 if that is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias is one in 2^64 / bound: nothing for the small bounds of a simulation.
-        let wide = u128::from(self.next()) * u128::from(bound);
+        let wide = u128::from(self.draw()) * u128::from(bound);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_seed_draws_the_same_numbers_for_ever() {
         let mut rng = Rng::new(42);
-        let drawn = [(); 3].map(|()| rng.next());
+        let drawn = [(); 3].map(|()| rng.draw());
         // The first numbers of xoshiro256** for this seed: a change of them changes every seed.
         assert_eq!(
             drawn,

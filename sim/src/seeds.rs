@@ -17,7 +17,9 @@ pub fn all() -> Result<Vec<Options>, String> {
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|(number, line)| {
-            let arguments = line.split_once('#').map_or(line, |(arguments, _)| arguments);
+            let arguments = line
+                .split_once('#')
+                .map_or(line, |(arguments, _)| arguments);
             parse(arguments).map_err(|why| format!("seeds.txt:{}: {why}", number + 1))
         })
         .collect()
@@ -31,7 +33,9 @@ pub fn parse(arguments: &str) -> Result<Options, String> {
     let mut options = Options::short(0);
     let mut words = arguments.split_whitespace();
     while let Some(flag) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{flag} lacks a value"))?;
+        let value = words
+            .next()
+            .ok_or_else(|| format!("{flag} lacks a value"))?;
         match flag {
             "--seed" => options.seed = number(flag, value)?,
             "--servers" => options.servers = number(flag, value)?,

@@ -21,7 +21,7 @@ use skiff_engine::plan::Heartbeats;
 
 use crate::context::Context;
 use crate::event::{Event, Part};
-use crate::message::{Call, Message, Peer, Request};
+use crate::message::{Call, Message, Peer, Refusal, Request};
 use crate::time::{Time, micros, millis};
 use desk::Desk;
 use loops::Loops;
@@ -86,7 +86,7 @@ impl Server {
     pub(crate) fn new(context: &mut Context, index: usize) -> Self {
         Self {
             index,
-            disk: MemoryDisk::new(context.rng.next()),
+            disk: MemoryDisk::new(context.rng.draw()),
             checkpoints: MemoryCheckpoints::default(),
             life: 0,
             running: None,
@@ -183,9 +183,12 @@ impl Server {
     }
 
     /// A connection turns out to be broken.
-    pub(crate) fn broken(&mut self, id: u64) {
+    pub(crate) fn broken(&mut self, context: &mut Context, id: u64) {
+        let index = self.index;
         if let Some(running) = &mut self.running {
             running.watching.end(id);
+            let unknown = Err(Refusal::Unknown);
+            running.desk.hand_on(context, index, id, unknown);
         }
     }
 }

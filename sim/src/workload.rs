@@ -29,8 +29,10 @@ fn register(name: &str, value: u64, at: Option<u64>) -> Value {
     let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "data": {"value": value.to_string()}});
-    if let (Some(at), Some(meta)) = (at, object.get_mut("metadata").and_then(Value::as_object_mut))
-    {
+    if let (Some(at), Some(meta)) = (
+        at,
+        object.get_mut("metadata").and_then(Value::as_object_mut),
+    ) {
         meta.insert("resourceVersion".into(), at.to_string().into());
     }
     object
@@ -67,19 +69,19 @@ pub(crate) fn beginning() -> Vec<Call> {
 fn deployment(index: usize, replicas: u64) -> Value {
     let name = format!("shop-{index}");
     json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 2,
-                    "containers": [{"name": "main", "image": "shop:v1",
-                        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}],
-                },
+    "metadata": {"name": name, "namespace": NAMESPACE},
+    "spec": {
+        "replicas": replicas,
+        "selector": {"matchLabels": {"app": name}},
+        "template": {
+            "metadata": {"labels": {"app": name}},
+            "spec": {
+                "terminationGracePeriodSeconds": 2,
+                "containers": [{"name": "main", "image": "shop:v1",
+                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}],
             },
-        }})
+        },
+    }})
 }
 
 /// A change of one of the Deployments.
@@ -96,7 +98,10 @@ pub(crate) fn some_deployment(rng: &mut Rng) -> Call {
             key: key.clone(),
             at_once: None,
         },
-        1 | 2 => Call::Create(Kind::Deployment, deployment(index, rng.below(REPLICAS_MAX + 1))),
+        1 | 2 => Call::Create(
+            Kind::Deployment,
+            deployment(index, rng.below(REPLICAS_MAX + 1)),
+        ),
         3 => {
             let image = format!("shop:v{}", rng.between(1, 3));
             let containers = json!([{"name": "main", "image": image,

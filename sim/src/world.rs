@@ -106,13 +106,21 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
-        let stopped = match &event {
-            Event::Deliver { to: Peer::Server(index), .. }
-            | Event::Server { server: index, .. }
-            | Event::Broken { peer: Peer::Server(index), .. } => Some(*index),
-            _ => None,
+        let concerned = if let Event::Deliver {
+            to: Peer::Server(index),
+            ..
+        }
+        | Event::Server { server: index, .. }
+        | Event::Broken {
+            peer: Peer::Server(index),
+            ..
+        } = &event
+        {
+            Some(*index)
+        } else {
+            None
         };
-        let server = stopped.and_then(|index| self.servers.get_mut(index));
+        let server = concerned.and_then(|index| self.servers.get_mut(index));
         let event = match server {
             Some(server) => match server.hold(event) {
                 Some(event) => event,
@@ -190,7 +198,7 @@ impl World {
         match peer {
             Peer::Server(index) => {
                 if let Some(server) = self.servers.get_mut(index) {
-                    server.broken(id);
+                    server.broken(context, id);
                 }
             }
             Peer::Agent(index) => {
@@ -312,7 +320,9 @@ impl World {
                 }
             }
         }
-        self.context.events.plan(now + LOOK.max(millis(1)), Event::Look);
+        self.context
+            .events
+            .plan(now + LOOK.max(millis(1)), Event::Look);
     }
 
     fn complaint(&self) -> Option<String> {

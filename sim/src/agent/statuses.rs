@@ -60,9 +60,8 @@ impl Statuses {
         if self.0.values().filter(|one| one.under_way).count() >= PARALLEL {
             return None;
         }
-        let due = |one: &&mut Entry| {
-            one.waiting.is_some() && !one.under_way && one.not_before <= now
-        };
+        let due =
+            |one: &&mut Entry| one.waiting.is_some() && !one.under_way && one.not_before <= now;
         let entry = self.0.values_mut().find(due)?;
         let status = entry.waiting.take()?;
         let body = patch(&entry.pod.uid, &status);

@@ -96,9 +96,10 @@ impl Turn<'_> {
             Ok(()) => self.set_off(context, uid, flight),
             Err(stopped) => {
                 if let Stopped::Failed(kind, message) = stopped {
-                    let name = match &action {
-                        Action::StartContainer { name, .. } => Arc::clone(name),
-                        _ => WHOLE_POD.into(),
+                    let name = if let Action::StartContainer { name, .. } = &action {
+                        Arc::clone(name)
+                    } else {
+                        WHOLE_POD.into()
                     };
                     let failure = Failure {
                         kind,
@@ -150,9 +151,8 @@ impl Turn<'_> {
         let image =
             image.ok_or_else(|| Stopped::Failed(FailureKind::Image, "no such image".into()))?;
         let place = self.place();
-        let config = |error: &dyn std::fmt::Display| {
-            Stopped::Failed(FailureKind::Config, error.to_string())
-        };
+        let config =
+            |error: &dyn std::fmt::Display| Stopped::Failed(FailureKind::Config, error.to_string());
         let env = env::build(wire, pod, &Refs::default(), &place).map_err(|err| config(&err))?;
         let found = Found {
             sandbox,

@@ -70,7 +70,11 @@ mod tests {
         let cases = [
             ("one after the other", vec![at(2, 1, 1), at(4, 3, 2)], true),
             ("side by side", vec![at(4, 1, 2), at(3, 2, 1)], true),
-            ("the later one came before", vec![at(2, 1, 2), at(4, 3, 1)], false),
+            (
+                "the later one came before",
+                vec![at(2, 1, 2), at(4, 3, 1)],
+                false,
+            ),
         ];
         for (name, writes, expected) in cases {
             assert_eq!(in_order(writes).is_ok(), expected, "{name}");

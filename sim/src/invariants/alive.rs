@@ -3,7 +3,7 @@
 use super::Judgement;
 
 /// The sentence.
-pub const SENTENCE: &str = "a server that nothing happened to does not stop";
+pub const SENTENCE: &str = "a server does not stop by itself";
 
 /// A server said that it cannot go on, though nobody had broken its disk.
 pub(super) fn died(server: usize, why: &str) -> Judgement {

@@ -50,18 +50,23 @@ pub(crate) fn check(servers: &[Option<ServerSeen>], nodes: &[NodeSeen]) -> Judge
         .filter(|node| node.is_on)
         .map(|node| node.name.as_str())
         .collect();
-    let wanted = deployments(state)?;
+    let wanted = deployments(state).map_err(|why| format!("{why}; pods:{}", pods(state)))?;
     let mut bound: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut counts: BTreeMap<Uid, u64> = BTreeMap::new();
     for pod in state.list(Kind::Pod, None) {
         if let Some(node) = settled(pod, &live)? {
-            bound.entry(node).or_default().insert(pod.meta().uid.as_str());
+            bound
+                .entry(node)
+                .or_default()
+                .insert(pod.meta().uid.as_str());
             let deployment = grandparent(state, pod)?;
             *counts.entry(deployment).or_default() += 1;
         }
     }
     if counts != wanted {
-        return Err(format!("pods per Deployment are {counts:?}, not {wanted:?}"));
+        return Err(format!(
+            "pods per Deployment are {counts:?}, not {wanted:?}"
+        ));
     }
     for node in nodes.iter().filter(|node| node.is_on) {
         runs_exactly(node, bound.get(node.name.as_str()))?;
@@ -81,7 +86,10 @@ fn servers_agree(servers: &[Option<ServerSeen>]) -> Result<&State, String> {
     if leaders != 1 {
         return Err(format!("there are {leaders} leaders"));
     }
-    let ends: BTreeSet<(u64, u64)> = all.iter().map(|one| (one.applied, one.last_index)).collect();
+    let ends: BTreeSet<(u64, u64)> = all
+        .iter()
+        .map(|one| (one.applied, one.last_index))
+        .collect();
     match (ends.len(), all.first()) {
         (1, Some(first)) => Ok(&first.state),
         _ => Err(format!("the servers stand at different indexes: {ends:?}")),
@@ -118,6 +126,27 @@ fn deployments(state: &State) -> Result<BTreeMap<Uid, u64>, String> {
         }
     }
     Ok(wanted)
+}
+
+/// All pods in a few words each.
+fn pods(state: &State) -> String {
+    let words = state.list(Kind::Pod, None).map(|pod| {
+        let view = pod.pod().cloned().unwrap_or_default();
+        format!(
+            "\n  {} on {}, {:?}, {}{}, as of revision {}",
+            pod.key(),
+            view.node.as_deref().unwrap_or("no node"),
+            view.phase,
+            if view.ready { "ready" } else { "not ready" },
+            if pod.meta().deletion.is_some() {
+                ", being deleted"
+            } else {
+                ""
+            },
+            pod.revision()
+        )
+    });
+    words.collect()
 }
 
 /// The node on which a pod is at rest; none for one that waits for a dead node to come back.

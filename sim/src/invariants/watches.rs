@@ -85,9 +85,7 @@ fn concerns(interest: &Interest, change: &Change) -> bool {
     match interest {
         Interest::All => true,
         Interest::Kind(kind) => key.kind == *kind,
-        Interest::Namespace(kind, namespace) => {
-            key.kind == *kind && key.namespace == *namespace
-        }
+        Interest::Namespace(kind, namespace) => key.kind == *kind && key.namespace == *namespace,
         Interest::Object(object) => key == object,
         Interest::Node(node) => [&change.was, &change.now]
             .into_iter()

@@ -37,41 +37,82 @@ fn histories_are_told_apart() {
     use Act::{Create, Delete, Put, Swap};
     let cases: Vec<(&str, Vec<Operation>, bool)> = vec![
         ("nothing happened", vec![], true),
-        ("a read before anything finds nothing", vec![read(1, 2, None)], true),
-        ("a read of what nobody wrote", vec![read(1, 2, Some(7))], false),
+        (
+            "a read before anything finds nothing",
+            vec![read(1, 2, None)],
+            true,
+        ),
+        (
+            "a read of what nobody wrote",
+            vec![read(1, 2, Some(7))],
+            false,
+        ),
         (
             "one after the other",
-            vec![wrote(1, 2, Create(1)), read(3, 4, Some(1)), wrote(5, 6, Delete), read(7, 8, None)],
+            vec![
+                wrote(1, 2, Create(1)),
+                read(3, 4, Some(1)),
+                wrote(5, 6, Delete),
+                read(7, 8, None),
+            ],
             true,
         ),
         (
             "a stale read",
-            vec![wrote(1, 2, Create(1)), wrote(3, 4, Put(2)), read(5, 6, Some(1))],
+            vec![
+                wrote(1, 2, Create(1)),
+                wrote(3, 4, Put(2)),
+                read(5, 6, Some(1)),
+            ],
             false,
         ),
         (
             "a read beside a write may find either",
-            vec![wrote(1, 2, Create(1)), wrote(3, 9, Put(2)), read(4, 5, Some(1)), read(6, 7, Some(2))],
+            vec![
+                wrote(1, 2, Create(1)),
+                wrote(3, 9, Put(2)),
+                read(4, 5, Some(1)),
+                read(6, 7, Some(2)),
+            ],
             true,
         ),
         (
             "but never the new and then the old",
-            vec![wrote(1, 2, Create(1)), wrote(3, 9, Put(2)), read(4, 5, Some(2)), read(6, 7, Some(1))],
+            vec![
+                wrote(1, 2, Create(1)),
+                wrote(3, 9, Put(2)),
+                read(4, 5, Some(2)),
+                read(6, 7, Some(1)),
+            ],
             false,
         ),
         (
             "an acknowledged write is lost",
-            vec![wrote(1, 2, Create(1)), wrote(3, 4, Put(2)), wrote(5, 6, Swap { from: 1, to: 3 })],
+            vec![
+                wrote(1, 2, Create(1)),
+                wrote(3, 4, Put(2)),
+                wrote(5, 6, Swap { from: 1, to: 3 }),
+            ],
             false,
         ),
         (
             "a write without an answer may come to pass late",
-            vec![wrote(1, 2, Create(1)), unknown(3, Put(2)), read(4, 5, Some(1)), read(6, 7, Some(2))],
+            vec![
+                wrote(1, 2, Create(1)),
+                unknown(3, Put(2)),
+                read(4, 5, Some(1)),
+                read(6, 7, Some(2)),
+            ],
             true,
         ),
         (
             "or never",
-            vec![wrote(1, 2, Create(1)), unknown(3, Put(2)), read(4, 5, Some(1)), read(6, 7, Some(1))],
+            vec![
+                wrote(1, 2, Create(1)),
+                unknown(3, Put(2)),
+                read(4, 5, Some(1)),
+                read(6, 7, Some(1)),
+            ],
             true,
         ),
         (
@@ -87,11 +128,23 @@ fn histories_are_told_apart() {
         ),
         (
             "a write that failed was seen",
-            vec![wrote(1, 2, Create(1)), at(3, 4, Put(2), Outcome::Failed), read(5, 6, Some(2))],
+            vec![
+                wrote(1, 2, Create(1)),
+                at(3, 4, Put(2), Outcome::Failed),
+                read(5, 6, Some(2)),
+            ],
             false,
         ),
-        ("created twice", vec![wrote(1, 2, Create(1)), wrote(3, 4, Create(2))], false),
-        ("deleted before it was created", vec![wrote(1, 2, Delete), wrote(3, 4, Create(1))], false),
+        (
+            "created twice",
+            vec![wrote(1, 2, Create(1)), wrote(3, 4, Create(2))],
+            false,
+        ),
+        (
+            "deleted before it was created",
+            vec![wrote(1, 2, Delete), wrote(3, 4, Create(1))],
+            false,
+        ),
         (
             "two swaps of the same value",
             vec![
@@ -104,14 +157,22 @@ fn histories_are_told_apart() {
     ];
     for (name, history, expected) in cases {
         let verdict = check(&history);
-        assert_eq!(verdict == Verdict::Linearizable, expected, "{name}: {verdict:?}");
+        assert_eq!(
+            verdict == Verdict::Linearizable,
+            expected,
+            "{name}: {verdict:?}"
+        );
         assert_ne!(verdict, Verdict::Undecided, "{name}");
     }
 }
 
 #[test]
 fn the_operation_that_fits_nowhere_is_named() {
-    let history = [wrote(1, 2, Act::Create(1)), wrote(3, 4, Act::Put(2)), read(5, 6, Some(1))];
+    let history = [
+        wrote(1, 2, Act::Create(1)),
+        wrote(3, 4, Act::Put(2)),
+        read(5, 6, Some(1)),
+    ];
     assert_eq!(check(&history), Verdict::Broken { stuck: 2 });
 }
 

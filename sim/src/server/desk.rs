@@ -123,6 +123,14 @@ impl Desk {
         }
     }
 
+    /// The requests that wait for an answer, and who waits.
+    pub(super) fn waiting(&self) -> Vec<(Peer, u64)> {
+        let writes = self.writes.iter().map(|(id, one)| (one.from, *id));
+        let reads = self.reads.iter().map(|(id, one)| (one.from, *id));
+        let passed_on = self.passed_on.iter().map(|(id, (from, _))| (*from, *id));
+        writes.chain(reads).chain(passed_on).collect()
+    }
+
     fn write(
         &mut self,
         context: &mut Context,
@@ -131,7 +139,7 @@ impl Desk {
         tries: u32,
     ) {
         let id = request.id;
-        let mut stamper = Stamper::new(place.wall, context.rng.next());
+        let mut stamper = Stamper::new(place.wall, context.rng.draw());
         let state = place.member.state();
         let decided = decide(&request.call, &state, Stamp::draw(&mut stamper));
         let write = match decided {

@@ -9,7 +9,7 @@ use skiff_control_plane::raft::member::{Member, WriteTicket};
 use skiff_control_plane::watch::{Interest, Watch, WatchHub};
 use skiff_engine::plan::{Controller, Heartbeats, controllers, node_health};
 use skiff_engine::schedule::Cluster;
-use skiff_engine::{Expect, State, Stamper, Write};
+use skiff_engine::{Expect, Stamper, State, Write};
 
 use crate::context::Context;
 use crate::mutation::Mutation;
@@ -103,8 +103,7 @@ impl Loops {
         let state = place.member.state();
         while let Some(change) = self.wake.as_mut().and_then(Watch::try_next) {
             for runner in &mut self.runners {
-                let forgets =
-                    context.makes(Mutation::ForgetWakeUp) && runner.under_way.is_some();
+                let forgets = context.makes(Mutation::ForgetWakeUp) && runner.under_way.is_some();
                 if !forgets {
                     runner.keys.add((runner.controller.wakes)(&state, &change));
                 }
@@ -155,7 +154,7 @@ impl Loops {
             return false;
         }
         let heartbeats = loops::heard_since(heartbeats, self.since);
-        let mut stamper = Stamper::new(place.wall, context.rng.next());
+        let mut stamper = Stamper::new(place.wall, context.rng.draw());
         let plan = node_health(&place.member.state(), &heartbeats, &mut stamper);
         if plan.writes.is_empty() {
             return false;
@@ -182,7 +181,7 @@ impl Runner {
         if keys.is_empty() {
             return false;
         }
-        let mut stamper = Stamper::new(place.wall, context.rng.next());
+        let mut stamper = Stamper::new(place.wall, context.rng.draw());
         let state = place.member.state();
         let mut pass = Pass::plan(&self.controller, &state, keys, &mut stamper);
         for (key, delay) in pass.again.drain(..) {
@@ -249,7 +248,7 @@ impl Scheduling {
         if careless {
             self.cluster = Cluster::read(&seen);
         }
-        let mut stamper = Stamper::new(place.wall, context.rng.next());
+        let mut stamper = Stamper::new(place.wall, context.rng.draw());
         let Some(mut writes) = loops::place(&mut self.cluster, &seen, &mut stamper) else {
             return false;
         };

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use raft::eraftpb;
 use skiff_api::Revision;
-use skiff_control_plane::disk::MemoryDisk;
 use skiff_control_plane::checkpoint::MemoryCheckpoints;
+use skiff_control_plane::disk::MemoryDisk;
 use skiff_control_plane::raft::member::Member;
 use skiff_control_plane::raft::{ElectionSeed, Outbound};
 use skiff_control_plane::store::{News, StoreConfig};
@@ -129,7 +129,7 @@ impl Server {
             checkpoint_bytes: CHECKPOINT_BYTES,
             outbound: Arc::new(outbox.clone()),
             on_fatal: Arc::new(|_| ()),
-            elections: Some(ElectionSeed(context.rng.next())),
+            elections: Some(ElectionSeed(context.rng.draw())),
             ..StoreConfig::new(Path::new("/store"), self.index as u64 + 1)
         };
         let on_applied = listener(context, hub.clone(), feed.clone());
@@ -196,10 +196,7 @@ impl Server {
         }
         context.say(format_args!("s{} cannot start: {words}", self.index + 1));
         if full {
-            context.after(
-                millis(OPEN_AGAIN_MILLIS),
-                Event::StartServer(self.index),
-            );
+            context.after(millis(OPEN_AGAIN_MILLIS), Event::StartServer(self.index));
         } else {
             context.witness.died(self.index, &words);
         }
@@ -221,8 +218,8 @@ impl Server {
         self.break_connections(context, &running);
         // Whatever lives on in the process must not touch the disk any more; its handles are dead.
         drop(running);
-        if context.makes(Mutation::ForgetHardState) {
-            self.disk = MemoryDisk::new(context.rng.next());
+        if context.makes(Mutation::ForgetDisk) {
+            self.disk = MemoryDisk::new(context.rng.draw());
             self.checkpoints = MemoryCheckpoints::default();
         }
         self.life += 1;
@@ -235,6 +232,10 @@ impl Server {
         for (id, reader) in readers {
             let noticed = context.now + context.some_millis(5, 2000);
             context.break_watch(noticed, (me, reader), id);
+        }
+        for (peer, id) in running.desk.waiting() {
+            let delay = context.some_millis(5, 2000);
+            context.after(delay, Event::Broken { peer, id });
         }
         for sender in running.installs.senders() {
             let member = self.index as u64 + 1;
@@ -254,13 +255,11 @@ fn listener(
     feed: Feed,
 ) -> skiff_control_plane::store::OnApplied {
     let drops = context.makes(Mutation::DropWatchEvent);
-    let mut rng = Rng::new(if drops { context.rng.next() } else { 0 });
+    let mut rng = Rng::new(if drops { context.rng.draw() } else { 0 });
     Box::new(move |state, news| {
         let changes = match news {
             News::Changes(changes) if drops => {
-                let kept = changes
-                    .iter()
-                    .filter(|_| !rng.per_mille(DROPPED_PER_MILLE));
+                let kept = changes.iter().filter(|_| !rng.per_mille(DROPPED_PER_MILLE));
                 let kept: Vec<Change> = kept.cloned().collect();
                 hub.take(state, News::Changes(&kept));
                 Some(changes.to_vec())

@@ -110,9 +110,9 @@ impl Turn<'_> {
 /// Takes the commands out of one entry: whoever applies it applies nothing.
 fn skip_one(message: &mut raft::eraftpb::Message) {
     let mut entries = message.mut_entries().iter_mut();
-    if let Some(entry) = entries.find(|entry| {
-        entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty()
-    }) {
+    if let Some(entry) = entries
+        .find(|entry| entry.get_entry_type() == EntryType::EntryNormal && !entry.data.is_empty())
+    {
         entry.data.clear();
     }
 }
