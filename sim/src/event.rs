@@ -79,6 +79,8 @@ pub enum Part {
     Loops,
     /// The loop that looks at heartbeats.
     Health,
+    /// The task that notices when the server was stopped.
+    Attention,
     /// Watches say how far they are.
     Bookmarks,
 }

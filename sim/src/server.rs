@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use skiff_control_plane::checkpoint::MemoryCheckpoints;
 use skiff_control_plane::disk::MemoryDisk;
+use skiff_control_plane::nodes::{ATTENTION_PACE, Attention};
 use skiff_control_plane::raft::member::{Member, Wrote};
 use skiff_control_plane::watch::WatchHub;
 use skiff_engine::plan::Heartbeats;
@@ -65,6 +66,7 @@ pub(crate) struct Running {
     planned: BTreeSet<Part>,
     started: Time,
     heard: BTreeMap<String, Time>,
+    attention: Attention,
     desk: Desk,
     watching: Watching,
     installs: Installs,
@@ -230,6 +232,11 @@ impl Turn<'_> {
                 self.look_at_health(context);
                 self.plan_in(context, part, skiff_control_plane::loops::HEALTH_PACE);
             }
+            Part::Attention => {
+                let since = context.now.since(self.running.started);
+                self.running.attention.look(since);
+                self.plan_in(context, part, ATTENTION_PACE);
+            }
             Part::Bookmarks => {
                 self.running.watching.bookmark(context, self.index);
                 self.plan(context, Part::Preparer);
@@ -292,7 +299,7 @@ impl Turn<'_> {
         if leads && self.running.loops.is_none() {
             let term = self.running.member.status().term;
             context.say(format_args!("s{} leads in term {term}", self.index + 1));
-            let since = context.now.since(self.running.started);
+            let since = self.heartbeats(context).listening;
             self.running.loops = Some(Loops::start(context, since));
             self.plan(context, Part::Loops);
             self.plan(context, Part::Health);
@@ -325,12 +332,7 @@ impl Turn<'_> {
     }
 
     fn look_at_health(&mut self, context: &mut Context) {
-        let silent = self.running.heard.iter();
-        let silent = silent.map(|(node, at)| (node.clone(), context.now.since(*at)));
-        let heartbeats = Heartbeats {
-            silent: silent.collect(),
-            listening: context.now.since(self.running.started),
-        };
+        let heartbeats = self.heartbeats(context);
         let place = loops::Place {
             member: &self.running.member,
             hub: &self.running.hub,
@@ -342,6 +344,19 @@ impl Turn<'_> {
         if loops.look_at_health(context, &place, heartbeats) {
             self.plan(context, Part::Driver);
         }
+    }
+
+    /// What was heard of the nodes, as the server's own nodes count it.
+    fn heartbeats(&mut self, context: &Context) -> Heartbeats {
+        let Running {
+            attention,
+            heard,
+            started,
+            ..
+        } = &mut *self.running;
+        let heard = heard.iter();
+        let heard = heard.map(|(node, at)| (node.clone(), at.since(*started)));
+        attention.heartbeats(context.now.since(*started), heard)
     }
 
     /// Answers what can be answered.
@@ -398,7 +413,7 @@ impl Turn<'_> {
             Part::Driver | Part::Applier => micros(rng.between(5, 100)),
             Part::Keeper | Part::Preparer => millis(rng.between(1, 60)),
             Part::Loops => micros(rng.between(20, 400)),
-            Part::Tick | Part::Health | Part::Bookmarks => millis(rng.between(1, 50)),
+            Part::Tick | Part::Health | Part::Attention | Part::Bookmarks => millis(rng.between(1, 50)),
         };
         self.plan_in(context, part, delay);
     }

@@ -8,6 +8,7 @@ use raft::eraftpb;
 use skiff_api::Revision;
 use skiff_control_plane::checkpoint::MemoryCheckpoints;
 use skiff_control_plane::disk::MemoryDisk;
+use skiff_control_plane::nodes::Attention;
 use skiff_control_plane::raft::member::Member;
 use skiff_control_plane::raft::{ElectionSeed, Outbound};
 use skiff_control_plane::store::{News, StoreConfig};
@@ -157,6 +158,7 @@ impl Server {
             planned: std::collections::BTreeSet::new(),
             started: context.now,
             heard: std::collections::BTreeMap::new(),
+            attention: Attention::default(),
             desk: Desk::default(),
             watching: Watching::default(),
             installs: Installs::default(),
@@ -177,7 +179,13 @@ impl Server {
             slow: self.slow_disk,
             running,
         };
-        for part in [Part::Tick, Part::Preparer, Part::Applier, Part::Bookmarks] {
+        for part in [
+            Part::Tick,
+            Part::Preparer,
+            Part::Applier,
+            Part::Attention,
+            Part::Bookmarks,
+        ] {
             turn.plan(context, part);
         }
     }

@@ -41,7 +41,10 @@ impl Turn<'_> {
     /// Sends off what the member has for the others.
     pub(super) fn flush(&mut self, context: &mut Context) {
         let me = Peer::Server(self.index);
-        for message in self.running.outbox.take() {
+        let mut messages = self.running.outbox.take();
+        // Raft keeps its peers in a hash map, whose order may differ between machines.
+        messages.sort_by_key(|message| message.to);
+        for message in messages {
             let to = Peer::Server(usize::try_from(message.to.saturating_sub(1)).unwrap_or(0));
             if message.get_msg_type() != MessageType::MsgSnapshot {
                 context.send(me, to, Message::Raft(Box::new(message)));
