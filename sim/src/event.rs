@@ -56,6 +56,8 @@ pub enum Event {
     },
     /// A fault begins or ends, by its place in the plan.
     Fault(usize),
+    /// The operator goes on.
+    Operator,
     /// Somebody looks whether the cluster has healed.
     Look,
 }

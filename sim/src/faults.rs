@@ -44,6 +44,10 @@ pub enum Act {
     LimitDisk(usize, Option<u64>),
     /// A server's clock is wrong by so many milliseconds.
     SetClock(usize, i64),
+    /// Whoever leads hands the leadership over.
+    Transfer,
+    /// A server's machine is lost for ever.
+    Replace(usize),
     /// An agent dies.
     KillAgent(usize),
     /// A node dies, with all that runs on it.
@@ -134,6 +138,8 @@ fn draw(kind: Fault, options: &Options, rng: &mut Rng) -> Option<(Act, Option<Ac
             let wrong = jump - i64::try_from(JUMP).unwrap_or(0);
             (Act::SetClock(server, wrong), None)
         }
+        Fault::Transfer => (Act::Transfer, None),
+        Fault::Replace => (Act::Replace(server), None),
         Fault::Pause => (Act::Pause(server), Some(Act::Resume(server))),
     })
 }

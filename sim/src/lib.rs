@@ -7,7 +7,7 @@
 //! | [`options`], [`faults`], [`mutation`] | what is simulated, what goes wrong, what is done wrong on purpose |
 //! | [`world`], [`event`], [`context`], [`time`], [`rng`] | what happens when |
 //! | [`network`], [`message`] | what goes from whom to whom |
-//! | [`server`], [`agent`], [`client`], [`follow`], [`workload`] | who takes part |
+//! | [`server`], [`agent`], [`client`], [`follow`], [`workload`], [`operator`] | who takes part |
 //! | [`invariants`], [`history`], [`linear`] | what must hold |
 //! | [`trace`], [`seeds`] | what people read, and seeds that found something |
 //!
@@ -25,6 +25,7 @@ pub mod linear;
 pub mod message;
 pub mod mutation;
 pub mod network;
+pub mod operator;
 pub mod options;
 pub mod rng;
 pub mod seeds;

@@ -27,11 +27,15 @@ pub enum Fault {
     Clock,
     /// A server stops for a while and goes on, as by SIGSTOP.
     Pause,
+    /// A server hands the leadership over.
+    Transfer,
+    /// A server's machine is lost, and another one takes its place in the group.
+    Replace,
 }
 
 impl Fault {
     /// Every fault there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Crash,
         Self::Partition,
         Self::Loss,
@@ -41,6 +45,8 @@ impl Fault {
         Self::DiskFull,
         Self::Clock,
         Self::Pause,
+        Self::Transfer,
+        Self::Replace,
     ];
 
     const fn word(self) -> &'static str {
@@ -54,6 +60,8 @@ impl Fault {
             Self::DiskFull => "disk-full",
             Self::Clock => "clock",
             Self::Pause => "pause",
+            Self::Transfer => "transfer",
+            Self::Replace => "replace",
         }
     }
 }

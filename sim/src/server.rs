@@ -41,6 +41,8 @@ const SPACE_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Server {
     index: usize,
+    /// Its id in the raft group: another one for each machine that takes its place.
+    id: u64,
     disk: MemoryDisk,
     checkpoints: MemoryCheckpoints,
     /// Counts its starts: what an earlier life planned is void.
@@ -88,6 +90,7 @@ impl Server {
     pub(crate) fn new(context: &mut Context, index: usize) -> Self {
         Self {
             index,
+            id: index as u64 + 1,
             disk: MemoryDisk::new(context.rng.draw()),
             checkpoints: MemoryCheckpoints::default(),
             life: 0,
@@ -150,12 +153,13 @@ impl Server {
     /// A thread does what it has to do.
     pub(crate) fn step(&mut self, context: &mut Context, part: Part) {
         let wall = context.now.wall(self.clock_wrong);
-        let (index, life, slow) = (self.index, self.life, self.slow_disk);
+        let (index, id, life, slow) = (self.index, self.id, self.life, self.slow_disk);
         let Some(running) = &mut self.running else {
             return;
         };
         let mut turn = Turn {
             index,
+            id,
             life,
             wall,
             slow,
@@ -170,12 +174,13 @@ impl Server {
     /// Something arrives.
     pub(crate) fn receive(&mut self, context: &mut Context, from: Peer, message: Message) {
         let wall = context.now.wall(self.clock_wrong);
-        let (index, life, slow) = (self.index, self.life, self.slow_disk);
+        let (index, id, life, slow) = (self.index, self.id, self.life, self.slow_disk);
         let Some(running) = &mut self.running else {
             return;
         };
         let mut turn = Turn {
             index,
+            id,
             life,
             wall,
             slow,
@@ -195,9 +200,16 @@ impl Server {
     }
 }
 
+/// The place of the server with a member's id.
+fn place_of(id: u64, servers: usize) -> usize {
+    let index = id.saturating_sub(1) % (servers as u64).max(1);
+    usize::try_from(index).unwrap_or(0)
+}
+
 /// One step of a process, with what it may know of its machine.
 struct Turn<'a> {
     index: usize,
+    id: u64,
     life: u64,
     wall: skiff_api::Millis,
     slow: Option<(u64, u64)>,
@@ -369,7 +381,7 @@ impl Turn<'_> {
         if self.running.desk.poll(context, &place) {
             self.plan(context, Part::Driver);
         }
-        self.running.installs.poll(context, self.index);
+        self.running.installs.poll(context, (self.index, self.id));
         if self.running.loops.is_some() {
             self.plan(context, Part::Loops);
         }
@@ -413,7 +425,9 @@ impl Turn<'_> {
             Part::Driver | Part::Applier => micros(rng.between(5, 100)),
             Part::Keeper | Part::Preparer => millis(rng.between(1, 60)),
             Part::Loops => micros(rng.between(20, 400)),
-            Part::Tick | Part::Health | Part::Attention | Part::Bookmarks => millis(rng.between(1, 50)),
+            Part::Tick | Part::Health | Part::Attention | Part::Bookmarks => {
+                millis(rng.between(1, 50))
+            }
         };
         self.plan_in(context, part, delay);
     }

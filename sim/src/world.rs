@@ -11,6 +11,7 @@ use crate::event::{Event, Turn};
 use crate::faults::{self, Act, Planned};
 use crate::invariants::healed::{self, NodeSeen, ServerSeen};
 use crate::message::{Message, Peer};
+use crate::operator::Operator;
 use crate::options::Options;
 use crate::server::Server;
 use crate::time::{Time, millis};
@@ -31,6 +32,7 @@ pub struct World {
     servers: Vec<Server>,
     agents: Vec<Agent>,
     clients: Vec<Client>,
+    operator: Operator,
     plan: Vec<Planned>,
     /// Since when the faults are over.
     calm_since: Option<Time>,
@@ -75,6 +77,7 @@ impl World {
             servers,
             agents: (0..options.nodes).map(Agent::new).collect(),
             clients,
+            operator: Operator::default(),
             plan,
             calm_since: None,
             healed: None,
@@ -158,6 +161,7 @@ impl World {
             }
             Event::Broken { peer, id } => self.broken(peer, id),
             Event::Fault(index) => self.fault(index),
+            Event::Operator => self.operator.turn(context, &mut self.servers),
             Event::Look => self.look(),
         }
     }
@@ -248,6 +252,17 @@ impl World {
             Act::SetClock(server, wrong) => {
                 self.on_server(server, |server, _| server.clock_wrong = wrong);
             }
+            Act::Transfer => {
+                let leads = |one: &&mut Server| one.member().is_some_and(|m| m.is_leader());
+                if let Some(server) = self.servers.iter_mut().find(leads) {
+                    server.hand_over(context);
+                }
+            }
+            Act::Replace(index) => {
+                if let Some(server) = self.servers.get_mut(index) {
+                    self.operator.replace(context, index, server);
+                }
+            }
             Act::KillAgent(agent) => {
                 if let Some(agent) = self.agents.get_mut(agent) {
                     agent.crash(context);
@@ -328,6 +343,9 @@ impl World {
     fn complaint(&self) -> Option<String> {
         if let Some(client) = self.clients.iter().position(|client| !client.is_done()) {
             return Some(format!("client c{} waits for an answer", client + 1));
+        }
+        if !self.operator.is_done() {
+            return Some("a server is being replaced".into());
         }
         let servers = self.servers.iter().map(|server| {
             let member = server.member()?;

@@ -10,6 +10,7 @@ use skiff_engine::admit::Stamp;
 use skiff_engine::{Outcome, Stamper, State};
 
 use super::decide::{Decision, decide};
+use super::place_of;
 use crate::context::Context;
 use crate::message::{Answer, Call, Message, Peer, Refusal, Request};
 use crate::mutation::Mutation;
@@ -99,7 +100,7 @@ impl Desk {
             context.answer(place.index, from, request.id, Err(Refusal::Later(503)));
             return;
         };
-        let leader = usize::try_from(leader - 1).unwrap_or(0);
+        let leader = place_of(leader, context.options.servers);
         request.forwarded = true;
         self.passed_on.insert(request.id, (from, context.now));
         let me = Peer::Server(place.index);

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use raft::eraftpb;
 use skiff_api::Revision;
 use skiff_control_plane::checkpoint::MemoryCheckpoints;
 use skiff_control_plane::disk::MemoryDisk;
 use skiff_control_plane::nodes::Attention;
-use skiff_control_plane::raft::member::Member;
+use skiff_control_plane::raft::member::{Member, Ticket};
 use skiff_control_plane::raft::{ElectionSeed, Outbound};
-use skiff_control_plane::store::{News, StoreConfig};
+use skiff_control_plane::store::{ChangeError, MemberChange, News, StoreConfig};
 use skiff_control_plane::watch::WatchHub;
 use skiff_engine::{Change, State};
 
@@ -131,7 +131,7 @@ impl Server {
             outbound: Arc::new(outbox.clone()),
             on_fatal: Arc::new(|_| ()),
             elections: Some(ElectionSeed(context.rng.draw())),
-            ..StoreConfig::new(Path::new("/store"), self.index as u64 + 1)
+            ..StoreConfig::new(Path::new("/store"), self.id)
         };
         let on_applied = listener(context, hub.clone(), feed.clone());
         let member = match Member::open(config, on_applied, instant(context.now)) {
@@ -174,6 +174,7 @@ impl Server {
         };
         let mut turn = Turn {
             index: self.index,
+            id: self.id,
             life: self.life,
             wall: context.now.wall(self.clock_wrong),
             slow: self.slow_disk,
@@ -234,6 +235,45 @@ impl Server {
         context.say(format_args!("s{} died", self.index + 1));
     }
 
+    /// The machine is lost for ever, and another one stands ready in its place: with an empty disk
+    /// and another id. Returns both ids.
+    pub(crate) fn replace_machine(&mut self, context: &mut Context) -> (u64, u64) {
+        self.crash(context);
+        let lost = self.id;
+        self.id += context.options.servers as u64;
+        self.disk = MemoryDisk::new(context.rng.draw());
+        self.checkpoints = MemoryCheckpoints::default();
+        (lost, self.id)
+    }
+
+    /// Asks for a change of members; the answer comes to this life of the server.
+    pub(crate) fn change_members(
+        &mut self,
+        context: &mut Context,
+        change: MemberChange,
+    ) -> Option<(u64, Ticket<Result<(), ChangeError>>)> {
+        let ticket = self.running.as_ref()?.member.change_members(change);
+        self.wake_driver(context);
+        Some((self.life, ticket))
+    }
+
+    /// Asks another member to take over; what comes of it is seen.
+    pub(crate) fn hand_over(&mut self, context: &mut Context) {
+        if let Some(running) = &self.running {
+            drop(running.member.transfer(None));
+            self.wake_driver(context);
+        }
+    }
+
+    fn wake_driver(&self, context: &mut Context) {
+        let event = Event::Server {
+            server: self.index,
+            life: self.life,
+            part: Part::Driver,
+        };
+        context.after(Duration::ZERO, event);
+    }
+
     fn break_connections(&self, context: &mut Context, running: &Running) {
         let me = Peer::Server(self.index);
         let readers: Vec<_> = running.watching.readers().collect();
@@ -246,7 +286,7 @@ impl Server {
             context.after(delay, Event::Broken { peer, id });
         }
         for sender in running.installs.senders() {
-            let member = self.index as u64 + 1;
+            let member = self.id;
             let failed = Message::SnapshotDone {
                 member,
                 arrived: false,

@@ -3,7 +3,7 @@
 use raft::eraftpb::{EntryType, MessageType};
 use skiff_control_plane::raft::member::Ticket;
 
-use super::Turn;
+use super::{Turn, place_of};
 use crate::context::Context;
 use crate::event::Part;
 use crate::message::{Message, Peer};
@@ -18,13 +18,13 @@ pub(super) struct Installs(Vec<(Peer, Ticket<Result<(), String>>)>);
 
 impl Installs {
     /// Tells the senders of those that are done.
-    pub(super) fn poll(&mut self, context: &mut Context, index: usize) {
+    pub(super) fn poll(&mut self, context: &mut Context, (index, member): (usize, u64)) {
         self.0.retain_mut(|(sender, ticket)| {
             let Some(stored) = ticket.poll() else {
                 return true;
             };
             let message = Message::SnapshotDone {
-                member: index as u64 + 1,
+                member,
                 arrived: matches!(stored, Some(Ok(()))),
             };
             context.send(Peer::Server(index), *sender, message);
@@ -45,7 +45,7 @@ impl Turn<'_> {
         // Raft keeps its peers in a hash map, whose order may differ between machines.
         messages.sort_by_key(|message| message.to);
         for message in messages {
-            let to = Peer::Server(usize::try_from(message.to.saturating_sub(1)).unwrap_or(0));
+            let to = Peer::Server(place_of(message.to, context.options.servers));
             if message.get_msg_type() != MessageType::MsgSnapshot {
                 context.send(me, to, Message::Raft(Box::new(message)));
                 continue;
@@ -65,6 +65,15 @@ impl Turn<'_> {
     /// Takes what arrives.
     pub(super) fn receive(&mut self, context: &mut Context, from: Peer, message: Message) {
         match message {
+            // For the one whose place this server has taken.
+            Message::Raft(message) if message.to != self.id => {}
+            Message::Snapshot(parts) if parts.0.to != self.id => {
+                let refused = Message::SnapshotDone {
+                    member: parts.0.to,
+                    arrived: false,
+                };
+                context.send(Peer::Server(self.index), from, refused);
+            }
             Message::Raft(mut message) => {
                 if context.makes(Mutation::SkipEntry)
                     && self.index == 0
@@ -81,7 +90,7 @@ impl Turn<'_> {
                     Some(ticket) => self.running.installs.0.push((from, ticket)),
                     None => {
                         let refused = Message::SnapshotDone {
-                            member: self.index as u64 + 1,
+                            member: self.id,
                             arrived: false,
                         };
                         context.send(Peer::Server(self.index), from, refused);
