@@ -6,6 +6,7 @@ mod cluster;
 mod process;
 mod read;
 mod servers;
+mod sim;
 mod write;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
 };
 pub(crate) use servers::{AddArgs, ClusterStatusArgs, MemberArgs, TransferArgs};
+pub(crate) use sim::SimArgs;
 pub(crate) use write::{
     ApplyArgs, Cascade, ChangeArgs, CordonArgs, CreateArgs, DeleteArgs, DrainArgs, DryRun,
     EditArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Ask(Ask),
     /// Show the versions of this program and of the server
     Version(VersionArgs),
+    /// Simulate whole clusters in which things go wrong, and check that no promise is broken
+    Sim(SimArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 mod attention;
 mod lease;
 
-use attention::Attention;
+pub use attention::{Attention, PACE as ATTENTION_PACE};
 
 /// The TLS protocol name of a reverse connection.
 pub const ALPN: &[u8] = b"skiff-agent/1";

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod image;
 mod shell;
+mod sim;
 mod suites;
 mod table;
 mod test;
@@ -28,6 +29,7 @@ usage: cargo xtask VERB
   bench [NAME]…    boot, memory, api, api3, pods, failover, slowdisk (all, if none is named);
                    --json FILE, --kills N of failover (30), --minutes N of slowdisk (10);
                    api brings api3 along; failover measures etcd too where Debian's is installed
+  sim [ARGS…]      a thousand simulated clusters; --seeds N, --from N, or arguments of `skiff sim`
   image            the demo shop's images skiff/shop:v1 and :v2";
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run(args: &[String]) -> Done {
         "demo" => demo::demo(rest),
         "fix" => check::fix(),
         "image" => image::shop(),
+        "sim" => sim::sim(rest),
         "test" => test::test(rest),
         "help" | "-h" | "--help" => {
             shell::say(USAGE);

@@ -8,14 +8,14 @@ use std::time::Duration;
 use skiff_engine::plan::Heartbeats;
 
 /// The server looks at its clock so often.
-pub(super) const PACE: Duration = Duration::from_millis(250);
+pub const PACE: Duration = Duration::from_millis(250);
 
 /// More time than this between two looks is a pause: four looks were missed.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the looks at the clock have shown.
 #[derive(Debug, Default)]
-pub(super) struct Attention {
+pub struct Attention {
     looked: Duration,
     /// Since when there was no pause.
     since: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Attention {
 
 impl Attention {
     /// Looks at the clock.
-    pub(super) fn look(&mut self, now: Duration) {
+    pub fn look(&mut self, now: Duration) {
         let gap = now.saturating_sub(self.looked);
         if gap > PAUSE {
             self.since = now;
@@ -36,7 +36,7 @@ impl Attention {
 
     /// What this server heard, given when it heard each node last. Silence counts from the last
     /// pause at the earliest; pauses are no time of listening.
-    pub(super) fn heartbeats(
+    pub fn heartbeats(
         &mut self,
         now: Duration,
         heard: impl Iterator<Item = (String, Duration)>,
