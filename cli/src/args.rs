@@ -1,10 +1,12 @@
 //! What the command line says: one struct per verb, nothing decided yet.
 //! Every flag of the long-running commands and of the connection is also a `SKIFF_*` variable.
 
+mod backup;
 mod cluster;
 mod process;
 mod read;
 mod servers;
+mod sim;
 mod write;
 
 use std::path::PathBuf;
@@ -12,12 +14,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use skiff_client::Server;
 
+pub(crate) use backup::{BackupArgs, RecoverArgs, RestoreArgs};
 pub(crate) use cluster::ClusterCommand;
 pub(crate) use process::{AgentArgs, DevArgs, ServerArgs};
 pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
 };
 pub(crate) use servers::{AddArgs, ClusterStatusArgs, MemberArgs, TransferArgs};
+pub(crate) use sim::SimArgs;
 pub(crate) use write::{
     ApplyArgs, Cascade, ChangeArgs, CordonArgs, CreateArgs, DeleteArgs, DrainArgs, DryRun,
     EditArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
@@ -61,6 +65,7 @@ pub(crate) struct Connection {
     pub namespace: Option<String>,
     /// The servers, https://HOST:PORT[,…], if not those of the kubeconfig
     #[arg(
+        short,
         long,
         global = true,
         value_name = "URL",
@@ -86,6 +91,8 @@ pub(crate) enum Command {
     Ask(Ask),
     /// Show the versions of this program and of the server
     Version(VersionArgs),
+    /// Simulate whole clusters in which things go wrong, and check that no promise is broken
+    Sim(SimArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell

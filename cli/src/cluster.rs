@@ -1,7 +1,10 @@
 //! `skiff cluster`: looking after the control plane itself.
 
 mod add;
+mod backup;
 mod change;
+mod recover;
+mod restore;
 mod status;
 
 use crate::args::{ClusterCommand, Connection};
@@ -17,5 +20,8 @@ pub(crate) async fn run(connection: &Connection, verb: ClusterCommand) -> Result
         ClusterCommand::Remove(args) => change::remove(&cluster()?, &args).await,
         ClusterCommand::Promote(args) => change::promote(&cluster()?, &args).await,
         ClusterCommand::Transfer(args) => change::transfer(&cluster()?, &args).await,
+        ClusterCommand::Backup(args) => backup::run(&cluster()?, &args).await,
+        ClusterCommand::Restore(args) => restore::run(&args),
+        ClusterCommand::Recover(args) => recover::run(&args),
     }
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use skiff_client::{Client, ClientConfig, Kubeconfig, Trust};
+use skiff_client::{Client, ClientConfig, Kubeconfig, Server, Trust};
 
 use crate::args::Connection;
 use crate::error::CliError;
@@ -36,7 +36,7 @@ pub(crate) fn connect(connection: &Connection) -> Result<Cluster, CliError> {
         ));
     };
     if !connection.server.is_empty() {
-        config.servers.clone_from(&connection.server);
+        name_servers(&mut config, &connection.server);
     }
     if let Some(namespace) = &connection.namespace {
         config.namespace.clone_from(namespace);
@@ -48,6 +48,16 @@ pub(crate) fn connect(connection: &Connection) -> Result<Cluster, CliError> {
         namespace,
         namespace_named,
     })
+}
+
+/// Puts the servers of the command line in place of the kubeconfig's; the name that it expects in
+/// their certificates stays, as with kubectl.
+fn name_servers(config: &mut ClientConfig, servers: &[Server]) {
+    let expected = config.servers.first();
+    let expected = expected.filter(|server| server.tls_name() != server.host());
+    let name = expected.map(|server| server.tls_name().to_owned());
+    let named = servers.iter().cloned();
+    config.servers = named.map(|s| s.with_tls_name(name.clone())).collect();
 }
 
 /// The kubeconfig files to read; none if there are none.
@@ -101,5 +111,27 @@ impl Cluster {
     /// The namespaces that a list is about: one, or `None` for all.
     pub(crate) fn scope(&self, all_namespaces: bool) -> Option<&str> {
         (!all_namespaces).then_some(self.namespace.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_of_the_command_line_replace_those_of_the_file() {
+        let given: Vec<Server> = ["https://a:1", "https://b:2"]
+            .map(|s| s.parse().unwrap())
+            .into();
+        let cases = [(None, ["a", "b"]), (Some("skiff"), ["skiff", "skiff"])];
+        for (expected, names) in cases {
+            let file = Server::at("old", 6443).with_tls_name(expected.map(str::to_owned));
+            let mut config = ClientConfig::new(vec![file], Trust::System);
+            name_servers(&mut config, &given);
+            let hosts: Vec<_> = config.servers.iter().map(Server::host).collect();
+            assert_eq!(hosts, ["a", "b"]);
+            let found: Vec<_> = config.servers.iter().map(Server::tls_name).collect();
+            assert_eq!(found, names, "{expected:?}");
+        }
     }
 }

@@ -29,6 +29,7 @@ mod rollout;
 mod scale;
 mod server;
 mod set_image;
+mod sim;
 mod table;
 mod version;
 mod wait;
@@ -68,6 +69,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Server(args) => Box::pin(server::run(args)).await,
         Command::Agent(args) => Box::pin(agent::run(args)).await,
         Command::Cluster(verb) => cluster::run(connection, verb).await,
+        Command::Sim(args) => sim::run(args).await,
         Command::Completion { shell } => complete(shell),
         Command::Version(args) => version::run(connection, &args).await,
         Command::Ask(verb) => ask(connection, verb).await,

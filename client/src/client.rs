@@ -2,7 +2,6 @@
 
 mod verbs;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,27 +11,28 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use skiff_api::{Reason, Status};
+use tokio::time::Instant;
 
 pub use verbs::List;
 
 use crate::body::{self, BODY_MAX, ByteStream, ERROR_BODY_MAX};
-use crate::config::{ClientConfig, Server, Token};
+use crate::config::{ClientConfig, Server, Token, Writes};
 use crate::error::{ClientError, ConfigError};
+use crate::fleet::{Course, Fleet};
 use crate::request::Request;
 use crate::retry::{self, Attempts, Effect, Failure, Verdict};
 use crate::tls::{self, Identity, Trust};
-use crate::transport::{self, Body, SendError, Transport};
+use crate::transport::{self, Body, SendError};
 
 /// A handle to the API. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    first: Transport,
-    others: Vec<Transport>,
-    /// The server that answered last, 0 for `first`: the one to be asked next.
-    preferred: AtomicUsize,
+    fleet: Fleet,
     trust: Trust,
+    writes: Writes,
+    reply_timeout: Duration,
     authorization: RwLock<Option<HeaderValue>>,
     user_agent: HeaderValue,
     namespace: String,
@@ -46,17 +46,12 @@ impl Client {
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let connector = connector(&config.trust, config.identity.as_ref())?;
         let authorization = config.token.as_ref().map(Token::header).transpose()?;
-        let mut transports = config
-            .servers
-            .into_iter()
-            .map(|server| Transport::new(server, connector.clone()));
-        let first = transports.next().ok_or(ConfigError::NoServer)?;
-        let others = transports.collect();
+        let fleet = Fleet::new(config.servers, connector).ok_or(ConfigError::NoServer)?;
         Ok(Self(Arc::new(Inner {
-            first,
-            others,
-            preferred: AtomicUsize::new(0),
+            fleet,
             trust: config.trust,
+            writes: config.writes,
+            reply_timeout: config.reply_timeout,
             authorization: RwLock::new(authorization),
             user_agent: HeaderValue::from_str(&config.user_agent)
                 .unwrap_or(HeaderValue::from_static("skiff")),
@@ -71,12 +66,23 @@ impl Client {
     }
 
     /// The servers, in the order they were given.
-    pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        self.transports().map(Transport::server)
+    #[must_use]
+    pub fn servers(&self) -> Vec<Server> {
+        self.0.fleet.servers()
     }
 
-    fn transports(&self) -> impl Iterator<Item = &Transport> {
-        std::iter::once(&self.0.first).chain(&self.0.others)
+    /// From now on these are the cluster's servers; an empty list changes nothing. Requests under
+    /// way end where they are.
+    pub fn set_servers(&self, servers: Vec<Server>) {
+        self.0.fleet.set_servers(servers);
+    }
+
+    /// The server that answered last is of no use for what its caller wants: the next request
+    /// begins at another one, if there is one.
+    pub(crate) fn look_elsewhere(&self) {
+        let mut course = self.0.fleet.course();
+        course.turn();
+        self.0.fleet.prefer(course.current());
     }
 
     /// From now on is another: a renewed certificate, or one in place of a token.
@@ -90,9 +96,7 @@ impl Client {
             .authorization
             .write()
             .unwrap_or_else(PoisonError::into_inner) = None;
-        for transport in self.transports() {
-            transport.set_tls(connector.clone()).await;
-        }
+        self.0.fleet.set_tls(connector).await;
         Ok(())
     }
 
@@ -110,7 +114,16 @@ impl Client {
     /// # Errors
     /// As [`Client::json`].
     pub async fn bytes(&self, request: Request) -> Result<Bytes, ClientError> {
-        body::collect(self.send(request).await?.into_body(), BODY_MAX).await
+        let mut trip = self.begin(&request);
+        loop {
+            let response = self.send(&request, &mut trip).await?;
+            match body::collect(response.into_body(), BODY_MAX).await {
+                Err(error @ (ClientError::Body(_) | ClientError::BodyStalled(_))) => {
+                    trip.recover(Failure::Lost, error).await?;
+                }
+                collected => return collected,
+            }
+        }
     }
 
     /// Sends a request and hands out its answer as it comes.
@@ -118,54 +131,52 @@ impl Client {
     /// # Errors
     /// As [`Client::json`], until the head of the answer is there.
     pub async fn stream(&self, request: Request) -> Result<ByteStream, ClientError> {
-        Ok(ByteStream::new(self.send(request).await?.into_body()))
+        let mut trip = self.begin(&request);
+        let response = self.send(&request, &mut trip).await?;
+        Ok(ByteStream::new(response.into_body()))
+    }
+
+    fn begin(&self, request: &Request) -> Trip {
+        let effect = match self.0.writes {
+            _ if request.is_read() => Effect::Read,
+            Writes::Once => Effect::Write,
+            Writes::Repeatable => Effect::RepeatableWrite,
+        };
+        let course = self.0.fleet.course();
+        Trip {
+            attempts: Attempts::new(effect, course.servers()),
+            course,
+            began: Instant::now(),
+        }
     }
 
     /// Sends a request, to another server or again where that does no harm, and returns the first
     /// answer that is a success.
-    async fn send(&self, request: Request) -> Result<Response<Incoming>, ClientError> {
-        let effect = if request.is_read() {
-            Effect::Read
-        } else {
-            Effect::Write
-        };
-        let mut attempts = Attempts::new(effect, 1 + self.0.others.len());
-        let mut at = self.0.preferred.load(Ordering::Relaxed);
+    async fn send(
+        &self,
+        request: &Request,
+        trip: &mut Trip,
+    ) -> Result<Response<Incoming>, ClientError> {
         loop {
-            let (failure, error) = match self.send_to(at, &request).await {
+            match self.attempt(request, trip).await {
                 Ok(response) => {
-                    self.0.preferred.store(at, Ordering::Relaxed);
+                    self.0.fleet.prefer(trip.course.current());
                     return Ok(response);
                 }
                 Err(Failed::Final(error)) => return Err(error),
-                Err(Failed::Maybe(failure, error)) => (failure, error),
-            };
-            match attempts.judge(failure, retry::chance()) {
-                Verdict::GiveUp => return Err(error),
-                Verdict::Again => {}
-                Verdict::Elsewhere => at = self.after(at),
-                Verdict::After(wait) => {
-                    tracing::debug!(%error, ?wait, "refused; waiting");
-                    tokio::time::sleep(wait).await;
-                    at = self.after(at);
-                }
+                Err(Failed::Maybe(failure, error)) => trip.recover(failure, error).await?,
             }
         }
     }
 
-    fn after(&self, at: usize) -> usize {
-        (at + 1) % (1 + self.0.others.len())
-    }
-
-    async fn send_to(&self, at: usize, request: &Request) -> Result<Response<Incoming>, Failed> {
-        let transport = at
-            .checked_sub(1)
-            .and_then(|at| self.0.others.get(at))
-            .unwrap_or(&self.0.first);
+    async fn attempt(&self, request: &Request, trip: &Trip) -> Result<Response<Incoming>, Failed> {
+        let transport = trip.course.current();
         let message = self
             .message(transport.server(), request)
             .map_err(Failed::Final)?;
-        match transport.send(message, request.timeout).await {
+        let dial_limit = trip.attempts.dial_limit();
+        let reply_limit = request.timeout.min(self.0.reply_timeout);
+        match transport.send(message, dial_limit, reply_limit).await {
             Ok(response) if response.status().is_success() => Ok(response),
             Ok(response) => Err(refusal(response).await),
             Err(SendError::Dial(error)) => Err(Failed::Maybe(Failure::Dial, error)),
@@ -202,6 +213,31 @@ impl Client {
     }
 }
 
+/// A request on its way from server to server.
+struct Trip {
+    course: Course,
+    attempts: Attempts,
+    began: Instant,
+}
+
+impl Trip {
+    /// Makes ready for another attempt, or returns the error if there is to be none.
+    async fn recover(&mut self, failure: Failure, error: ClientError) -> Result<(), ClientError> {
+        let elapsed = self.began.elapsed();
+        match self.attempts.judge(failure, elapsed, retry::chance()) {
+            Verdict::GiveUp => return Err(error),
+            Verdict::Again => {}
+            Verdict::Elsewhere => self.course.turn(),
+            Verdict::After(wait) => {
+                tracing::debug!(%error, ?wait, "refused; waiting");
+                tokio::time::sleep(wait).await;
+                self.course.turn();
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A failed attempt.
 enum Failed {
     /// Another attempt would not help.
@@ -220,24 +256,37 @@ async fn refusal(response: Response<Incoming>) -> Failed {
         .map(Duration::from_secs);
     let body = match body::collect(response.into_body(), ERROR_BODY_MAX).await {
         Ok(body) => body,
-        Err(error) => return Failed::Final(error),
+        Err(error) => return Failed::Maybe(Failure::Lost, error),
     };
     let status = serde_json::from_slice::<Status>(&body)
         .ok()
         .filter(|s| s.kind == "Status");
-    let refused = match code {
-        StatusCode::TOO_MANY_REQUESTS => true,
+    let failure = match code {
+        StatusCode::TOO_MANY_REQUESTS => Some(Failure::Busy { retry_after }),
         // Only a Status says that the server itself, and not something in between, did nothing.
-        StatusCode::SERVICE_UNAVAILABLE => status.is_some(),
-        _ => false,
+        StatusCode::SERVICE_UNAVAILABLE if status.is_some() => {
+            Some(Failure::Unready { retry_after })
+        }
+        _ if status.as_ref().is_some_and(is_behind) => Some(Failure::Unready { retry_after }),
+        // The leader was lost with the request: it may have been acted on.
+        StatusCode::GATEWAY_TIMEOUT if status.is_some() => Some(Failure::Lost),
+        _ => None,
     };
     let status = status.unwrap_or_else(|| foreign(code, &body));
     let error = ClientError::Status(Box::new(status));
-    if refused {
-        Failed::Maybe(Failure::Refused { retry_after }, error)
-    } else {
-        Failed::Final(error)
+    match failure {
+        Some(failure) => Failed::Maybe(failure, error),
+        None => Failed::Final(error),
     }
+}
+
+/// Whether a server says that it has not heard yet of what was asked for: others may have.
+pub(crate) fn is_behind(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == Reason::Timeout.code()
+        && causes
+            .into_iter()
+            .any(|cause| cause.reason == "ResourceVersionTooLarge")
 }
 
 /// A status for an answer that is no `Status`.

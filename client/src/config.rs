@@ -3,12 +3,15 @@
 mod kubeconfig;
 mod server;
 
+use std::time::Duration;
+
 use http::header::HeaderValue;
 
-pub use kubeconfig::Kubeconfig;
+pub use kubeconfig::{Kubeconfig, SERVERS_EXTENSION};
 pub use server::Server;
 
 use crate::error::ConfigError;
+use crate::request::REPLY_TIMEOUT;
 use crate::tls::{Identity, Trust};
 
 /// All that a client must know.
@@ -26,6 +29,22 @@ pub struct ClientConfig {
     pub namespace: String,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// What may become of a write whose answer was lost.
+    pub writes: Writes,
+    /// How long the head of any answer may take; a request may allow less. Default
+    /// [`REPLY_TIMEOUT`].
+    pub reply_timeout: Duration,
+}
+
+/// What may become of a write whose answer was lost, so that it may have been applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// It is sent at most once; its caller is told.
+    #[default]
+    Once,
+    /// It is sent again, elsewhere: for those all of whose writes do twice what they do once, or
+    /// are refused the second time.
+    Repeatable,
 }
 
 impl ClientConfig {
@@ -39,6 +58,8 @@ impl ClientConfig {
             token: None,
             namespace: "default".to_owned(),
             user_agent: concat!("skiff/", env!("CARGO_PKG_VERSION")).to_owned(),
+            writes: Writes::default(),
+            reply_timeout: REPLY_TIMEOUT,
         }
     }
 }

@@ -153,6 +153,18 @@ pub enum ConfigError {
         #[source]
         source: serde_yaml::Error,
     },
+    /// The list of further servers is none.
+    #[error(
+        "extension skiff.io/servers of cluster {cluster:?} in the kubeconfig cannot be read; \
+         write extension: {{servers: [https://HOST:PORT]}}"
+    )]
+    Extension {
+        /// The cluster.
+        cluster: String,
+        /// What the parser said.
+        #[source]
+        source: serde_yaml::Error,
+    },
     /// Something is named that does not stand in the file.
     #[error("the kubeconfig has no {what} {name:?}; it has: {}", list(found))]
     Missing {

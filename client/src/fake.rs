@@ -1,13 +1,16 @@
 //! A server in this process for tests: TLS with HTTP/2 and HTTP/1.1, or plain HTTP/1.1, that
 //! answers what a closure says and remembers what it was asked.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -46,8 +49,11 @@ pub(crate) enum Speak {
 
 pub(crate) const H2: Speak = Speak::Tls(&[b"h2"]);
 
-/// Answers of a fake: the code, and the body. A code of 0 breaks the connection.
+/// Answers of a fake: the code, and the body. A code of 0 breaks the connection, [`OPEN`] is a
+/// success whose body does not end.
 pub(crate) type Answer = (u16, String);
+
+pub(crate) const OPEN: u16 = 1;
 
 impl Fake {
     pub(crate) async fn start(
@@ -139,7 +145,7 @@ async fn respond<F: FnMut(&str) -> Answer>(
     request: Request<Incoming>,
     log: Arc<Mutex<Vec<Asked>>>,
     answers: Arc<Mutex<F>>,
-) -> Result<Response<Full<Bytes>>, std::io::Error> {
+) -> Result<Response<BoxBody<Bytes, Infallible>>, std::io::Error> {
     let target = request
         .uri()
         .path_and_query()
@@ -160,7 +166,12 @@ async fn respond<F: FnMut(&str) -> Answer>(
     if code == 0 {
         return Err(std::io::Error::other("the fake breaks the connection"));
     }
-    let mut response = Response::new(Full::from(body));
+    if code == OPEN {
+        let begun = stream::iter([Ok(Frame::data(Bytes::from(body)))]);
+        let open = StreamBody::new(begun.chain(stream::pending()));
+        return Ok(Response::new(BodyExt::boxed(open)));
+    }
+    let mut response = Response::new(BodyExt::boxed(Full::from(body)));
     *response.status_mut() = StatusCode::from_u16(code).unwrap();
     Ok(response)
 }

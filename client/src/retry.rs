@@ -1,18 +1,30 @@
 //! May a failed request be sent again, where, and when? Pure: failures in, verdicts out.
 //!
 //! A write is sent again only if the server surely did not act on it: it was never sent, or the
-//! server refused it before looking at it. A read may go to another server after any failure.
+//! server refused it before looking at it. A read, and a write that its caller calls repeatable,
+//! may go to another server after any failure.
 
 use std::time::Duration;
 
-/// Refusals (429, 503) are waited out this long before they become the caller's.
-pub(crate) const REFUSAL_WINDOW: Duration = Duration::from_secs(10);
+/// A request is sent no more once this has passed since it was made: an election is over long
+/// before, and a person does not wait longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one server may take to be reached while there is another to ask: enough for one lost
+/// packet of the handshake.
+const DIAL_SHORT: Duration = Duration::from_millis(1500);
+
+/// How long the last server that is left may take to be reached.
+const DIAL_LONG: Duration = Duration::from_secs(5);
 
 /// The first wait after a failure; each next one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The longest single wait after a refusal; a server that asks for more is asked after this.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// The longest single wait for servers to have a leader: elections take less than a second.
+const ELECTION_WAIT: Duration = Duration::from_millis(500);
 
 /// Waits that double from failure to failure, spread so that many clients do not come together.
 #[derive(Debug)]
@@ -53,6 +65,8 @@ pub(crate) enum Effect {
     Read,
     /// It changes something.
     Write,
+    /// It changes something, and twice the same as once.
+    RepeatableWrite,
 }
 
 /// What went wrong, told apart by what the server may have done.
@@ -62,10 +76,15 @@ pub(crate) enum Failure {
     Dial,
     /// A kept connection was closed before the request went out.
     Stale,
-    /// The request went out and no answer came.
+    /// The request went out and no whole answer came.
     Lost,
-    /// The server was too busy, or without a leader, and did nothing.
-    Refused {
+    /// The server was too busy and did nothing.
+    Busy {
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The server knows no leader, or is behind what was asked for, and did nothing.
+    Unready {
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
@@ -88,29 +107,48 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Attempts {
     effect: Effect,
-    /// Servers that may still be tried after a failure to reach one.
+    servers: usize,
+    /// Servers that may still be tried after one that gave no answer.
     others: usize,
     stale_allowed: bool,
-    backoff: Backoff,
-    waited: Duration,
+    busy: Backoff,
+    unready: Backoff,
 }
 
 impl Attempts {
     pub(crate) fn new(effect: Effect, servers: usize) -> Self {
         Self {
             effect,
+            servers,
             others: servers.saturating_sub(1),
             stale_allowed: true,
-            backoff: Backoff::up_to(LONGEST_WAIT),
-            waited: Duration::ZERO,
+            busy: Backoff::up_to(LONGEST_WAIT),
+            unready: Backoff::up_to(ELECTION_WAIT),
         }
     }
 
-    /// Decides after a failure; `chance` in `0.0..1.0` spreads the waits of many clients.
-    pub(crate) fn judge(&mut self, failure: Failure, chance: f64) -> Verdict {
+    /// How long the next server may take to be reached.
+    pub(crate) fn dial_limit(&self) -> Duration {
+        if self.others > 0 {
+            DIAL_SHORT
+        } else {
+            DIAL_LONG
+        }
+    }
+
+    /// Decides after a failure. `elapsed` is the time since the request was made; `chance` in
+    /// `0.0..1.0` spreads the waits of many clients.
+    pub(crate) fn judge(&mut self, failure: Failure, elapsed: Duration, chance: f64) -> Verdict {
+        if elapsed >= PATIENCE {
+            return Verdict::GiveUp;
+        }
         match (failure, self.effect) {
             (Failure::Lost, Effect::Write) => Verdict::GiveUp,
-            (Failure::Stale, _) | (Failure::Lost, Effect::Read) if self.stale_allowed => {
+            (Failure::Stale, _) if self.stale_allowed => {
+                self.stale_allowed = false;
+                Verdict::Again
+            }
+            (Failure::Lost, _) if self.servers == 1 && self.stale_allowed => {
                 self.stale_allowed = false;
                 Verdict::Again
             }
@@ -121,21 +159,36 @@ impl Attempts {
                 self.others -= 1;
                 Verdict::Elsewhere
             }
-            (Failure::Refused { retry_after }, _) => self.wait(retry_after, chance),
+            (Failure::Busy { retry_after }, _) => {
+                let wait = match retry_after {
+                    Some(wait) => spread(wait.min(LONGEST_WAIT), chance),
+                    None => self.busy.wait(chance),
+                };
+                self.after(wait)
+            }
+            (Failure::Unready { retry_after }, _) => {
+                // Another server may be ready at once, whatever this one thinks of itself.
+                let wait = self.unready.wait(chance);
+                self.after(retry_after.map_or(wait, |longest| wait.min(longest)))
+            }
         }
     }
 
-    fn wait(&mut self, retry_after: Option<Duration>, chance: f64) -> Verdict {
-        if self.waited >= REFUSAL_WINDOW {
-            return Verdict::GiveUp;
-        }
-        let wait = match retry_after {
-            Some(wait) => spread(wait.min(LONGEST_WAIT), chance),
-            None => self.backoff.wait(chance),
-        };
-        self.waited += wait.max(Duration::from_millis(1));
+    /// A server that answers proves that the cluster is there: all of it may be tried once more.
+    fn after(&mut self, wait: Duration) -> Verdict {
+        self.others = self.servers.saturating_sub(1);
+        self.stale_allowed = true;
         Verdict::After(wait)
     }
+}
+
+/// Which of a row of servers to ask after the one at `at`: the next one around that is not in
+/// trouble, be it the same one; the very next one if all are.
+pub(crate) fn next(at: usize, in_trouble: &[bool]) -> usize {
+    let count = in_trouble.len().max(1);
+    let well = |index: &usize| in_trouble.get(*index) == Some(&false);
+    let around = |step| (at + step) % count;
+    (1..=count).map(around).find(well).unwrap_or(around(1))
 }
 
 /// A number in `0.0..1.0` for spreading waits.
@@ -152,17 +205,23 @@ pub(crate) fn chance() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Effect::{Read, Write};
+    use Effect::{Read, RepeatableWrite, Write};
     use Failure::{Dial, Lost, Stale};
     use Verdict::{Again, Elsewhere, GiveUp};
 
-    const BUSY: Failure = Failure::Refused { retry_after: None };
+    const BUSY: Failure = Failure::Busy { retry_after: None };
+    const UNREADY: Failure = Failure::Unready { retry_after: None };
+
+    fn after(millis: u64) -> Verdict {
+        Verdict::After(Duration::from_millis(millis))
+    }
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "one table")]
     fn failures_are_judged() {
         type Row<'a> = (&'a str, Effect, usize, &'a [Failure], &'a [Verdict]);
-        let cases: [Row<'_>; 7] = [
+        let hour = Some(Duration::from_secs(3600));
+        let cases: [Row<'_>; 12] = [
             (
                 "a lost write is never repeated",
                 Write,
@@ -171,11 +230,25 @@ mod tests {
                 &[GiveUp],
             ),
             (
-                "a lost read is asked again, then elsewhere",
+                "a lost write that is repeatable is sent elsewhere",
+                RepeatableWrite,
+                3,
+                &[Lost, Lost, Lost],
+                &[Elsewhere, Elsewhere, GiveUp],
+            ),
+            (
+                "a lost read is asked elsewhere",
                 Read,
                 2,
-                &[Lost, Lost, Lost],
-                &[Again, Elsewhere, GiveUp],
+                &[Lost, Lost],
+                &[Elsewhere, GiveUp],
+            ),
+            (
+                "a read lost by the only server is asked again, once",
+                Read,
+                1,
+                &[Lost, Lost],
+                &[Again, GiveUp],
             ),
             (
                 "each server is dialled once",
@@ -203,42 +276,93 @@ mod tests {
                 Write,
                 2,
                 &[BUSY, Lost],
-                &[Verdict::After(Duration::from_millis(50)), GiveUp],
+                &[after(50), GiveUp],
             ),
             (
                 "waits double",
                 Read,
                 1,
                 &[BUSY, BUSY, BUSY],
+                &[after(50), after(100), after(200)],
+            ),
+            (
+                "one dead server does not end an election's patience",
+                Write,
+                3,
+                &[Dial, UNREADY, UNREADY, Dial, UNREADY, UNREADY, Dial],
                 &[
-                    Verdict::After(Duration::from_millis(50)),
-                    Verdict::After(Duration::from_millis(100)),
-                    Verdict::After(Duration::from_millis(200)),
+                    Elsewhere,
+                    after(50),
+                    after(100),
+                    Elsewhere,
+                    after(200),
+                    after(250),
+                    Elsewhere,
                 ],
+            ),
+            (
+                "a server without a leader cannot send others away for long",
+                Write,
+                3,
+                &[Failure::Unready { retry_after: hour }],
+                &[after(50)],
+            ),
+            (
+                "a busy server can, within bounds",
+                Write,
+                3,
+                &[Failure::Busy { retry_after: hour }],
+                &[after(1000)],
             ),
         ];
         for (name, effect, servers, failures, expected) in cases {
             let mut attempts = Attempts::new(effect, servers);
-            let found: Vec<_> = failures.iter().map(|f| attempts.judge(*f, 0.0)).collect();
+            let judge = |failure: &Failure| attempts.judge(*failure, Duration::ZERO, 0.0);
+            let found: Vec<_> = failures.iter().map(judge).collect();
             assert_eq!(found, expected, "{name}");
         }
     }
 
     #[test]
-    fn refusals_end() {
-        let mut attempts = Attempts::new(Write, 1);
-        let longest = Failure::Refused {
-            retry_after: Some(Duration::from_secs(3600)),
-        };
-        let mut waited = Duration::ZERO;
-        while let Verdict::After(wait) = attempts.judge(longest, 1.0) {
-            waited += wait;
-            assert!(
-                waited < REFUSAL_WINDOW + LONGEST_WAIT,
-                "the window bounds the waits"
+    fn patience_ends_whatever_fails() {
+        let failures = [Dial, Stale, Lost, BUSY, UNREADY];
+        for failure in failures {
+            let mut elapsed = Duration::ZERO;
+            let mut attempts = Attempts::new(Read, 3);
+            while let Verdict::After(wait) = attempts.judge(failure, elapsed, 1.0) {
+                elapsed += wait;
+                assert!(elapsed < PATIENCE + LONGEST_WAIT, "{failure:?}");
+            }
+            assert_eq!(
+                Attempts::new(Read, 3).judge(failure, PATIENCE, 1.0),
+                GiveUp,
+                "{failure:?}"
             );
         }
-        assert!(waited >= REFUSAL_WINDOW, "the window is used");
+    }
+
+    #[test]
+    fn only_the_last_server_is_dialled_patiently() {
+        let mut attempts = Attempts::new(Read, 2);
+        assert_eq!(attempts.dial_limit(), DIAL_SHORT);
+        attempts.judge(Dial, DIAL_SHORT, 0.0);
+        assert_eq!(attempts.dial_limit(), DIAL_LONG);
+        assert_eq!(Attempts::new(Read, 1).dial_limit(), DIAL_LONG);
+    }
+
+    #[test]
+    fn servers_in_trouble_are_passed_over() {
+        let cases: [(&str, usize, &[bool], usize); 6] = [
+            ("the next one", 0, &[false, false, false], 1),
+            ("around", 2, &[false, false, false], 0),
+            ("the one after", 0, &[true, true, false], 2),
+            ("itself, if it alone is well", 0, &[false, true, true], 0),
+            ("all are in trouble", 1, &[true, true, true], 2),
+            ("the only one", 0, &[true], 0),
+        ];
+        for (name, at, in_trouble, expected) in cases {
+            assert_eq!(next(at, in_trouble), expected, "{name}");
+        }
     }
 
     #[test]

@@ -22,14 +22,15 @@ use tokio_rustls::client::TlsStream;
 
 use crate::config::Server;
 use crate::error::{ClientError, TlsError};
+use crate::trouble::Trouble;
 
 /// How long a TCP connection, and then its TLS handshake, may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A dead peer of a quiet connection is noticed after these two together, so that watches move to
-/// another server within seconds.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A dead or stopped peer is noticed after these two together, be the connection quiet or
+/// requests under way, so that watches and writes move to another server within five seconds.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// HTTP/1.1 connections kept for the next request; more are closed after use.
 const KEPT_MAX: usize = 16;
@@ -59,6 +60,7 @@ pub(crate) struct Transport {
     server: Server,
     tls: RwLock<TlsConnector>,
     kept: Mutex<Kept>,
+    trouble: Arc<Trouble>,
 }
 
 #[derive(Default)]
@@ -78,7 +80,13 @@ impl Transport {
             server,
             tls: RwLock::new(tls),
             kept: Mutex::default(),
+            trouble: Arc::default(),
         }
+    }
+
+    /// Whether the server had better be asked after others.
+    pub(crate) fn in_trouble(&self) -> bool {
+        self.trouble.is_recent()
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -92,20 +100,38 @@ impl Transport {
         *self.kept.lock().await = Kept::default();
     }
 
-    /// Sends a request and waits up to `limit` for the head of the answer.
+    /// Sends a request: up to `dial_limit` for a connection, up to `reply_limit` for the head of
+    /// the answer.
     pub(crate) async fn send(
         &self,
         request: Request<Body>,
-        limit: Duration,
+        dial_limit: Duration,
+        reply_limit: Duration,
     ) -> Result<Response<Incoming>, SendError> {
-        let sender = self.sender().await.map_err(SendError::Dial)?;
-        match timeout(limit, self.send_on(sender, request)).await {
-            Ok(result) => result,
+        // The limit holds for the wait behind somebody else who dials as well.
+        let sender = match timeout(dial_limit, self.sender()).await {
+            Ok(sender) => sender,
+            Err(_) => Err(ClientError::Unreachable {
+                server: self.server.to_string(),
+                source: io::ErrorKind::TimedOut.into(),
+            }),
+        };
+        let sender = sender.map_err(|error| {
+            self.trouble.note();
+            SendError::Dial(error)
+        })?;
+        match timeout(reply_limit, self.send_on(sender, request)).await {
+            Ok(Ok(response)) => {
+                self.trouble.clear();
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(error),
             Err(_) => {
+                self.trouble.note();
                 let server = self.server.to_string();
                 Err(SendError::Lost(ClientError::Timeout {
                     server,
-                    after: limit,
+                    after: reply_limit,
                 }))
             }
         }
@@ -191,7 +217,7 @@ impl Transport {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|source| self.unusable(source))?;
-        tokio::spawn(drive(connection));
+        tokio::spawn(drive(connection, Arc::clone(&self.trouble)));
         Ok(sender)
     }
 
@@ -209,7 +235,7 @@ impl Transport {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|source| self.unusable(source))?;
-        tokio::spawn(drive(connection));
+        tokio::spawn(drive(connection, Arc::clone(&self.trouble)));
         Ok(sender)
     }
 
@@ -234,9 +260,10 @@ fn origin_form(mut request: Request<Body>, server: &Server) -> Request<Body> {
 }
 
 /// Runs a connection to its end. How it ends is told to the requests on it.
-async fn drive(connection: impl Future<Output = hyper::Result<()>>) {
+async fn drive(connection: impl Future<Output = hyper::Result<()>>, trouble: Arc<Trouble>) {
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended");
+        trouble.note();
     }
 }
 

@@ -9,7 +9,7 @@ use skiff_api::{Kind, Reason, Status};
 use tokio::time::Instant;
 
 use crate::body::Lines;
-use crate::client::Client;
+use crate::client::{Client, is_behind};
 use crate::error::ClientError;
 use crate::options::ListOptions;
 use crate::request::{Request, collection_path};
@@ -20,6 +20,10 @@ const WATCH_SECONDS: u32 = 290;
 
 /// The longest wait after failures: a cluster that comes back is noticed within this.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Servers that have not heard of our revision for so long never will: the cluster was put back
+/// to an earlier state.
+const BEHIND_MAX: Duration = Duration::from_secs(60);
 
 /// A watch that ends sooner than this and without an event counts as failed.
 const SHORT: Duration = Duration::from_secs(1);
@@ -46,6 +50,8 @@ pub struct Watcher {
     /// Not before this is the next request made.
     not_before: Option<Instant>,
     backoff: Backoff,
+    /// Since when every server asked was behind our revision.
+    behind: Option<Instant>,
 }
 
 enum State {
@@ -89,6 +95,7 @@ impl Watcher {
             state,
             not_before: None,
             backoff,
+            behind: None,
         }
     }
 
@@ -162,6 +169,7 @@ impl Watcher {
                         Ok(None)
                     }
                     Err(error) if expired(error.status()) => self.forget(),
+                    Err(error) if error.status().is_some_and(is_behind) => self.wait_for(error),
                     Err(error) => Err(error),
                 }
             }
@@ -169,6 +177,8 @@ impl Watcher {
                 Ok(Some(line)) => self.read(&line),
                 Ok(None) => {
                     if self.end() < SHORT {
+                        // This server had nothing to say: it is going, or lost its leader.
+                        self.client.look_elsewhere();
                         self.wait();
                     }
                     Ok(None)
@@ -205,6 +215,7 @@ impl Watcher {
         if line.kind == "ERROR" {
             return self.fail(line.object);
         }
+        self.behind = None;
         let seen = revision_of(&line.object);
         if let (State::Watching { revision, .. }, false) = (&mut self.state, seen.is_empty()) {
             seen.clone_into(revision);
@@ -230,12 +241,30 @@ impl Watcher {
             return self.forget();
         }
         self.end();
-        Err(ClientError::Status(Box::new(status)))
+        self.client.look_elsewhere();
+        let behind = is_behind(&status);
+        let error = ClientError::Status(Box::new(status));
+        if behind {
+            self.wait_for(error)
+        } else {
+            Err(error)
+        }
+    }
+
+    /// No server has heard of our revision yet. They will, so that nothing need be listed again:
+    /// unless they have not for a long time.
+    fn wait_for(&mut self, error: ClientError) -> Result<Option<Event>, ClientError> {
+        let since = *self.behind.get_or_insert_with(Instant::now);
+        if since.elapsed() >= BEHIND_MAX {
+            return self.forget();
+        }
+        Err(error)
     }
 
     /// Begins afresh: the server no longer knows what happened since our revision.
     fn forget(&mut self) -> Result<Option<Event>, ClientError> {
         self.state = State::Empty;
+        self.behind = None;
         // A server that calls every revision too old must not be asked in a tight loop.
         self.wait();
         Ok(None)
@@ -252,6 +281,7 @@ impl Watcher {
         let (revision, lasted) = (std::mem::take(revision), since.elapsed());
         self.state = State::Listed { revision };
         if lasted >= SHORT {
+            self.behind = None;
             self.backoff.reset();
         }
         lasted

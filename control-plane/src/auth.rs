@@ -34,8 +34,9 @@ pub struct Attributes<'a> {
 }
 
 const MASTERS: &str = "system:masters";
-const NODES: &str = "system:nodes";
+/// Servers, among themselves.
 const SERVERS: &str = "system:servers";
+const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
 
 impl Identity {
@@ -68,7 +69,7 @@ impl Identity {
         self.is_in(MASTERS)
     }
 
-    /// Whether this is a server of the control plane.
+    /// Whether this is one of the cluster's servers.
     #[must_use]
     pub fn is_server(&self) -> bool {
         self.is_in(SERVERS)

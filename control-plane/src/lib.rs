@@ -11,10 +11,12 @@
 //! | [`nodes`] | the agents' reverse connections and heartbeats |
 //! | [`auth`], [`pki`], [`token`], [`join`] | who may do what, certificates, joining |
 //! | [`members`], [`cluster`], [`joining`] | the servers of a cluster: coming, going, having a vote |
+//! | [`backup`], [`recovery`] | the way back after a disaster |
 //! | [`bootstrap`] | what a new cluster starts with |
 
 pub(crate) mod ask;
 pub mod auth;
+pub mod backup;
 pub mod bootstrap;
 pub mod checkpoint;
 pub mod cluster;
@@ -31,6 +33,7 @@ pub mod nodes;
 pub mod peers;
 pub mod pki;
 pub mod raft;
+pub mod recovery;
 pub mod server;
 pub mod snapshot;
 pub mod store;

@@ -20,20 +20,32 @@ use crate::store::{ProposeError, Store};
 use crate::watch::{Interest, WatchHub};
 
 mod health;
+mod keys;
+mod pass;
 mod queue;
 mod scheduling;
+
+pub use health::{PACE as HEALTH_PACE, RECONNECT, heard_since};
+pub use keys::Keys;
+pub use pass::Pass;
+pub use scheduling::place;
 
 use queue::Queue;
 
 /// Every key is looked at again after this time: the bound on the harm of a lost wake-up.
-const RESYNC: Duration = Duration::from_secs(60);
+pub const RESYNC: Duration = Duration::from_secs(60);
 /// Keys planned on one snapshot, whose writes go into one command.
-const BATCH: usize = 256;
+pub const BATCH: usize = 256;
 /// After a refused or failed write: long enough for whoever won the race to be seen.
-const RETRY: Duration = Duration::from_millis(50);
+pub const RETRY: Duration = Duration::from_millis(50);
 
 /// Runs the loops whenever this server leads, until `stop`.
 pub async fn run(store: Store, hub: WatchHub, nodes: Nodes, stop: CancellationToken) {
+    let attentive = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.attend().await }
+    });
+    let _ended_with_this_call = tokio_util::task::AbortOnDropHandle::new(attentive);
     let mut leadership = store.leadership();
     loop {
         let leads = async { leadership.wait_for(|leads| *leads).await.is_ok() };
@@ -131,24 +143,17 @@ impl Runner {
         let state = self.store.state();
         let now = Millis::from(jiff::Timestamp::now());
         let mut stamper = Stamper::new(now, rand::random());
-        let mut writes = Vec::new();
-        let mut planned = Vec::new();
-        for key in keys {
-            let plan = (self.controller.plan)(&state, &key, &mut stamper);
-            if let Some(at) = plan.again_at {
-                self.queue.add_in(key.clone(), at.since(now));
-            }
-            planned.extend(std::iter::repeat_n(key, plan.writes.len()));
-            writes.extend(plan.writes);
+        let mut pass = Pass::plan(&self.controller, &state, keys, &mut stamper);
+        for (key, delay) in pass.again.drain(..) {
+            self.queue.add_in(key, delay);
         }
+        let writes = std::mem::take(&mut pass.writes);
         if writes.is_empty() {
             return;
         }
         let outcomes = propose(&self.store, writes).await.unwrap_or_default();
-        for (index, key) in planned.into_iter().enumerate() {
-            if !matches!(outcomes.get(index), Some(Outcome::Done(_))) {
-                self.queue.add_in(key, RETRY);
-            }
+        for key in pass.refused(&outcomes) {
+            self.queue.add_in(key, RETRY);
         }
     }
 }

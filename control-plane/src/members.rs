@@ -28,7 +28,7 @@ const LIST: (&str, &str) = ("kube-system", "skiff-servers");
 /// An entry's name is this and the member's id.
 pub(crate) const PREFIX: &str = "server-";
 /// The entry with the id that the next server gets.
-const NEXT_ID: &str = "next-id";
+pub(crate) const NEXT_ID: &str = "next-id";
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,10 @@ use skiff_api::{Millis, Object, Reason, Status};
 use skiff_engine::plan::Heartbeats;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+mod attention;
 mod lease;
+
+pub use attention::{Attention, PACE as ATTENTION_PACE};
 
 /// The TLS protocol name of a reverse connection.
 pub const ALPN: &[u8] = b"skiff-agent/1";
@@ -43,6 +46,7 @@ pub struct Nodes(Arc<Inner>);
 struct Inner {
     started: Instant,
     agents: Mutex<BTreeMap<String, Agent>>,
+    attention: Mutex<Attention>,
 }
 
 #[derive(Debug)]
@@ -100,6 +104,7 @@ impl Default for Nodes {
         Self(Arc::new(Inner {
             started: Instant::now(),
             agents,
+            attention: Mutex::default(),
         }))
     }
 }
@@ -241,14 +246,29 @@ impl Nodes {
     /// How long each node has been silent, as this server heard it.
     #[must_use]
     pub fn heartbeats(&self) -> Heartbeats {
+        let started = self.0.started;
         let agents = self.lock();
-        let silent = agents
+        let heard = agents
             .iter()
-            .map(|(node, agent)| (node.clone(), agent.heard.elapsed()));
-        Heartbeats {
-            silent: silent.collect(),
-            listening: self.0.started.elapsed(),
+            .map(|(node, agent)| (node.clone(), agent.heard.duration_since(started)));
+        let mut attention = self.attention();
+        attention.heartbeats(started.elapsed(), heard)
+    }
+
+    /// Notices when this server was paused, for as long as it is polled: also while it leads
+    /// nothing, since it may be elected right after a pause.
+    pub async fn attend(&self) {
+        let mut pace = tokio::time::interval(attention::PACE);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            self.attention().look(self.0.started.elapsed());
         }
+    }
+
+    fn attention(&self) -> MutexGuard<'_, Attention> {
+        let attention = &self.0.attention;
+        attention.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The heartbeats as Lease objects in `kube-node-lease`, as a kubelet would keep them.

@@ -43,11 +43,13 @@ mod group;
 mod link;
 mod queue;
 mod snapshots;
+mod tls;
 
 #[cfg(test)]
 mod tests;
 
 pub use group::Group;
+pub use tls::tls_config;
 
 /// The TLS protocol name of connections between servers.
 pub const ALPN: &[u8] = b"skiff-raft/1";
@@ -105,7 +107,7 @@ pub enum ForwardError {
 
 impl Peers {
     /// The connections of a member, as its list of servers says; none before [`Peers::attach`].
-    /// `tls` trusts the cluster's CA and shows this server's certificate; see `Pki::client_tls`.
+    /// `tls` trusts the cluster's CA and shows this server's certificate; see [`tls_config`].
     #[must_use]
     pub fn new(
         member: u64,

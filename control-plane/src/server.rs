@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +17,7 @@ use crate::loops;
 use crate::members::roster::Roster;
 use crate::members::urls;
 use crate::nodes::Nodes;
-use crate::peers::Peers;
+use crate::peers::{self, Peers};
 use crate::pki::Pki;
 use crate::store::Store;
 use crate::token::Usage;
@@ -30,6 +29,8 @@ mod place;
 mod routes;
 
 pub use error::ServerError;
+pub(crate) use opening::lock_data_dir;
+pub(crate) use place::host_name;
 
 /// How long a stopping server waits for its parts.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -93,19 +94,14 @@ impl Server {
     /// [`ServerError`] by the step that failed; nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
         let dir = config.data_dir.as_path();
-        let lock = opening::lock_data_dir(dir)?;
-        let listen = |source| ServerError::Listen {
-            address: config.listen,
-            source,
-        };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let lock = opening::take_data_dir(dir)?;
+        let (listener, address) = opening::listen(config.listen).await?;
         let url = format!("https://{}", local_name(address));
         let (record, me) = place::find_place(&config, address).await?;
         let roster = Roster::new(&record);
         let pki = Arc::new(Pki::open(dir, &place::names(&config, address))?);
         let tls = listener::tls_config(&pki)?;
-        let dialling = Arc::new(pki.client_tls().map_err(ServerError::ClientTls)?);
+        let dialling = Arc::new(peers::tls_config(&pki)?);
         let known = urls(&roster.members());
         let kubeconfig = pki.write_admin_kubeconfig(dir, &url, &known)?;
         let peers = Peers::new(record.id, dialling.clone(), roster.watch());

@@ -170,11 +170,15 @@ impl Assembly {
             mark: Some(mark),
             complete: true,
             objects,
-            ..
+            unread,
+            frames,
         } = self
         else {
             return Err(SnapshotError::Incomplete);
         };
+        if !unread.is_empty() {
+            return Err(SnapshotError::Damaged { frame: frames });
+        }
         let state = State::restore(Revision(mark.revision), objects);
         Ok(StateAt { mark, state })
     }

@@ -195,6 +195,13 @@ impl Watch {
         })
     }
 
+    /// Whether there is or may come another change; false once the reader fell too far behind and
+    /// has read what was left.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !(self.receiver.is_closed() && self.receiver.is_empty() && self.backlog.is_empty())
+    }
+
     /// The revision up to which this watch has seen everything; `None` while changes wait.
     #[must_use]
     pub fn bookmark(&self) -> Option<Revision> {
@@ -328,7 +335,9 @@ mod tests {
                 vec![Write::create(pod(&format!("p{index}"), ""))],
             );
         }
+        assert!(watch.is_live());
         assert_eq!(drain(&mut watch).len(), BEHIND_MAX);
+        assert!(!watch.is_live());
         assert_eq!(
             watch.bookmark(),
             None,

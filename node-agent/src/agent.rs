@@ -6,47 +6,39 @@
 //! | reconciler | `desired`, the runtime's list, `wake` | work, statuses, `view`, `engine` |
 //! | runtime events | the engine | `wake` |
 //! | statuses, events | their queues | the servers |
-//! | tunnels | requests of the servers | answers from `view` and the runtime |
+//! | directory | the servers' list of themselves | `known` |
+//! | tunnels | `known`, requests of the servers | `connected`, answers from `view` and the runtime |
 //! | node | `engine`, the watch of its object | the node's object |
 //! | renewal | the certificate's life | `identity` |
 //!
 //! Losing the servers stops none of the work on pods; losing the engine stops only that.
 
 mod renew;
+mod tasks;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use skiff_client::{Client, ClientConfig, Trust, tls};
-use tokio::sync::{Notify, Semaphore, watch};
+use skiff_client::{Client, ClientConfig, Server, Trust, Writes, tls};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::tasks::Agent;
 use crate::chain::Chain;
 use crate::config::AgentConfig;
-use crate::desired::{self, Desired};
-use crate::events;
-use crate::fields::Place;
-use crate::identity::{Home, Identity, IdentityError, wall_clock};
+use crate::directory::Known;
+use crate::identity::{Home, Identity, IdentityError};
 use crate::join::{self, JoinError};
-use crate::memory::Failures;
-use crate::node::{Facts, NodeKeeper};
-use crate::probe::Probes;
-use crate::reconcile::{EngineState, Reconciler, View};
+use crate::node::Facts;
 use crate::runtime::{EngineInfo, Runtime};
-use crate::servers::Servers;
-use crate::statuses::Statuses;
 use crate::token::{JoinToken, sha256_hex};
-use crate::tunnel::Tunnel;
-use crate::volumes::Volumes;
-use crate::work::Tools;
 
 /// An engine that comes up after the agent is found within this.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 
-/// Images pulled at once: more of them share the same wire.
-const PULLS_MAX: usize = 3;
+/// How long a server that lives may take to answer; another one is asked after this.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -82,23 +74,25 @@ impl From<JoinError> for AgentError {
 /// # Errors
 /// [`AgentError`] if it cannot begin. Once it runs, lost servers and engines are waited for.
 pub async fn run(
-    config: AgentConfig,
+    mut config: AgentConfig,
     runtime: Arc<dyn Runtime>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     config.check()?;
+    let home = Home::open(&config.data_dir)?;
+    let servers = Known::new(config.servers.clone(), home.servers()?);
+    config.servers = servers.given_first();
     let begin = async {
-        let home = Home::open(&config.data_dir)?;
         let agent_id = home.agent_id()?;
         let identity = identity(&config, &home, &agent_id).await?;
         let engine = engine(&*runtime).await;
-        Ok::<_, AgentError>((home, agent_id, identity, engine))
+        Ok::<_, AgentError>((agent_id, identity, engine))
     };
-    let (home, agent_id, identity, engine) = tokio::select! {
+    let (agent_id, identity, engine) = tokio::select! {
         begun = begin => begun?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let client = client(&config, &identity)?;
+    let client = client(servers.all(), &identity)?;
     let facts = Facts::read(&config, agent_id, engine);
     tracing::info!(node = facts.name, ip = ?facts.ip, "agent begins");
     let mut agent = Agent {
@@ -109,7 +103,7 @@ pub async fn run(
         tasks: JoinSet::new(),
     };
     let (known, identity) = watch::channel(Arc::new(identity));
-    agent.start(identity, &shutdown);
+    agent.start(identity, servers, &home, &shutdown);
     let renewal = renew::Renewal {
         client: agent.client.clone(),
         home,
@@ -187,113 +181,16 @@ async fn engine(runtime: &dyn Runtime) -> EngineInfo {
     }
 }
 
-fn client(config: &AgentConfig, identity: &Identity) -> Result<Client, AgentError> {
+fn client(servers: Vec<Server>, identity: &Identity) -> Result<Client, AgentError> {
     let trust = Trust::from_pem(identity.ca.as_bytes()).map_err(AgentError::Tls)?;
     let pair = identity.pair.as_bytes();
     let own = skiff_client::Identity::from_pem(pair, pair).map_err(AgentError::Tls)?;
-    let mut client = ClientConfig::new(config.servers.clone(), trust);
+    let mut client = ClientConfig::new(servers, trust);
     client.identity = Some(own);
+    // All that an agent writes is guarded by a uid, or has a name of its own, or says what is and
+    // not what has changed.
+    client.writes = Writes::Repeatable;
+    client.reply_timeout = ANSWER_MAX;
     client.user_agent = concat!("skiff-agent/", env!("CARGO_PKG_VERSION")).to_owned();
     Client::new(client).map_err(AgentError::Client)
-}
-
-struct Agent {
-    config: AgentConfig,
-    runtime: Arc<dyn Runtime>,
-    client: Client,
-    facts: Facts,
-    tasks: JoinSet<()>,
-}
-
-impl Agent {
-    fn start(&mut self, identity: watch::Receiver<Arc<Identity>>, stop: &CancellationToken) {
-        let wake = Arc::new(Notify::new());
-        let connected = Arc::new(Notify::new());
-        let (view, shown) = watch::channel(View::default());
-        let (engine, engine_state) = watch::channel(EngineState::None);
-        self.start_reconciler(&wake, view, engine, stop);
-        let tunnel = Arc::new(Tunnel {
-            agent_id: self.facts.agent_id.clone(),
-            identity,
-            heartbeat: self.config.heartbeat,
-            runtime: Arc::clone(&self.runtime),
-            view: shown,
-            connected: Arc::clone(&connected),
-        });
-        for server in &self.config.servers {
-            self.tasks.spawn(Arc::clone(&tunnel).keep(server.clone()));
-        }
-        let keeper = NodeKeeper {
-            client: self.client.clone(),
-            facts: self.facts.clone(),
-            engine: engine_state,
-        };
-        let until = stop.clone();
-        self.tasks
-            .spawn(async move { keeper.run(&connected, until).await });
-        self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
-    }
-
-    fn start_reconciler(
-        &mut self,
-        wake: &Arc<Notify>,
-        view: watch::Sender<View>,
-        engine: watch::Sender<EngineState>,
-        stop: &CancellationToken,
-    ) {
-        let servers: Arc<dyn Servers> = Arc::new(self.client.clone());
-        let (events, outbox) = events::channel();
-        let (told, desired) = watch::channel(Desired::default());
-        let statuses = Statuses::default();
-        let cpus = usize::try_from(self.facts.engine.cpus).unwrap_or(1).max(1);
-        let starts = self.config.starts_max.unwrap_or(cpus * 2).max(1);
-        let tools = Tools {
-            runtime: Arc::clone(&self.runtime),
-            servers: Arc::clone(&servers),
-            volumes: Volumes::new(&self.config.data_dir),
-            events: events.clone(),
-            starts: Semaphore::new(starts),
-            pulls: Semaphore::new(PULLS_MAX),
-            place: Place {
-                node: self.facts.name.clone(),
-                host_ip: self.facts.ip,
-                pod_ip: None,
-                cpu_millicores: self.facts.cpu_millicores,
-                memory_bytes: self.facts.memory_bytes,
-            },
-            failures: Mutex::new(Failures::default()),
-            clock: Arc::new(wall_clock),
-        };
-        let reconciler = Reconciler {
-            tools: Arc::new(tools),
-            desired,
-            wake: Arc::clone(wake),
-            probes: Probes::new(Arc::clone(&self.runtime), events, Arc::clone(wake)),
-            statuses: statuses.clone(),
-            scheme: self.facts.engine.runtime_name.clone(),
-            view,
-            engine,
-        };
-        self.tasks.spawn(reconciler.run(stop.clone()));
-        let sender = Arc::clone(&servers);
-        self.tasks.spawn(async move { statuses.send(sender).await });
-        let node = self.facts.name.clone();
-        self.tasks
-            .spawn(async move { events::send(outbox, servers, &node).await });
-        let (client, node) = (self.client.clone(), self.facts.name.clone());
-        self.tasks
-            .spawn(async move { desired::follow(client, &node, &told).await });
-    }
-}
-
-/// Turns what the engine reports into wake-ups; an engine that comes back is one as well.
-async fn listen(runtime: Arc<dyn Runtime>, wake: Arc<Notify>) {
-    loop {
-        let mut events = runtime.events();
-        while let Some(Ok(_)) = events.next().await {
-            wake.notify_one();
-        }
-        tokio::time::sleep(ENGINE_RETRY).await;
-        wake.notify_one();
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -13,8 +14,15 @@ use rustls::pki_types::ServerName;
 use skiff_client::Server;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+/// A server that is there accepts a connection within this; one lost packet is allowed for.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// A server that was just restarted shakes hands with all its agents at once.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 
 /// Why a connection or an exchange failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,19 +73,20 @@ pub(crate) async fn connect(
         address: address.clone(),
         source,
     };
-    let tcp = TcpStream::connect((server.host(), server.port()))
-        .await
-        .map_err(failed)?;
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let connecting = TcpStream::connect((server.host(), server.port()));
+    let connected = timeout(CONNECT_MAX, connecting).await.map_err(late);
+    let tcp = connected.and_then(|tcp| tcp).map_err(failed)?;
     // Heartbeats and small answers must not wait for Nagle.
     tcp.set_nodelay(true).map_err(failed)?;
-    let refused = |source| HttpsError::Tls {
-        address: address.clone(),
-        source,
-    };
-    TlsConnector::from(tls)
-        .connect(name, tcp)
-        .await
-        .map_err(refused)
+    let shaking = TlsConnector::from(tls).connect(name, tcp);
+    let shaken = timeout(HANDSHAKE_MAX, shaking).await.map_err(late);
+    shaken
+        .and_then(|stream| stream)
+        .map_err(|source| HttpsError::Tls {
+            address: address.clone(),
+            source,
+        })
 }
 
 /// Sends one HTTP/1.1 request over an open stream and reads at most `limit` bytes of the answer;

@@ -11,13 +11,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 use skiff_api::Millis;
-use skiff_client::tls;
+use skiff_client::{Server, tls};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 const ID: &str = "agent-id";
 /// Certificate and key in one file: they are of use only together.
 const PAIR: &str = "agent.pem";
 const CA: &str = "ca.crt";
+/// The servers that the cluster named last: a JSON list of addresses.
+const SERVERS: &str = "servers.json";
 
 /// Why an identity could not be read, made or kept.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +177,26 @@ impl Home {
     pub fn keep(&self, identity: &Identity) -> Result<(), IdentityError> {
         self.write(CA, &identity.ca)?;
         self.write(PAIR, &identity.pair)
+    }
+
+    /// The servers that were kept last; none if there are none, or if the file cannot be one.
+    ///
+    /// # Errors
+    /// [`IdentityError::Read`].
+    pub fn servers(&self) -> Result<Vec<Server>, IdentityError> {
+        let text = self.read(SERVERS)?.unwrap_or_default();
+        let addresses: Vec<String> = serde_json::from_str(&text).unwrap_or_default();
+        let parsed = addresses.iter().map(|address| address.parse());
+        Ok(parsed.filter_map(Result::ok).collect())
+    }
+
+    /// Keeps the servers for the next start.
+    ///
+    /// # Errors
+    /// [`IdentityError::Write`].
+    pub fn keep_servers(&self, servers: &[Server]) -> Result<(), IdentityError> {
+        let addresses: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        self.write(SERVERS, &serde_json::json!(addresses).to_string())
     }
 
     fn read(&self, name: &str) -> Result<Option<String>, IdentityError> {

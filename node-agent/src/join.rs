@@ -7,7 +7,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use skiff_api::{Reason, Status};
-use skiff_client::{Client, ClientConfig, ClientError, Request, Server, Trust, tls};
+use skiff_client::{Client, ClientConfig, ClientError, Request, Server, Trust, Writes, tls};
 
 use crate::chain::Chain;
 use crate::identity::{Identity, IdentityError, KeyAndRequest, request};
@@ -18,6 +18,9 @@ const RETRY_FIRST: Duration = Duration::from_millis(500);
 
 /// Servers that come up after the agent are found within this.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How long a server that lives may take to answer; another one is asked after this.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Why an agent could not join.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +111,9 @@ async fn attempt(
     let trust = Trust::from_pem(ca.as_bytes()).map_err(JoinError::Answer)?;
     let mut config = ClientConfig::new(servers.to_vec(), trust);
     config.token = Some(skiff_client::Token::new(token.text()));
+    // To join twice under one agent's id is to join once.
+    config.writes = Writes::Repeatable;
+    config.reply_timeout = ANSWER_MAX;
     let client = Client::new(config).map_err(JoinError::Client)?;
     let body = json!({"node": node, "agentId": agent_id, "csr": made.csr});
     let post = Request::new(Method::POST, "/skiff/v1/join")
@@ -180,6 +186,30 @@ fn identity(joined: Joined, key: &str) -> Result<Identity, JoinError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake;
+
+    #[tokio::test]
+    async fn a_dead_server_stops_nobody_from_joining() {
+        let made = rcgen::generate_simple_self_signed(["skiff".to_owned()]).expect("a CA");
+        let ca = made.cert.pem();
+        let token = format!("id.secret.{}", crate::token::sha256_hex(made.cert.der()));
+        let token: JoinToken = token.parse().expect("a token");
+        let (dead, ended) = fake::server(|_| (200, String::new())).await;
+        drop(ended);
+        let (live, _task) = fake::server(move |line| {
+            let status = Status::failure(Reason::Unauthorized, "the token has expired");
+            match line.starts_with("GET /skiff/v1/ca ") {
+                true => (200, ca.clone()),
+                false => (401, serde_json::to_string(&status).expect("JSON")),
+            }
+        })
+        .await;
+        let joined = join(&[dead, live], &token, "n1", "id").await;
+        assert!(
+            matches!(joined, Err(JoinError::TokenRefused(_))),
+            "the living server is asked for both, and its word counts"
+        );
+    }
 
     #[test]
     fn refusals_say_what_to_do() {

@@ -12,7 +12,7 @@
 //! | [`support`], [`blueprint`], [`env`], [`fields`], [`refs`], [`volumes`], [`images`] | from a pod's spec to what the runtime is asked for |
 //! | [`handler`], [`probe`] | probes and hooks |
 //! | [`report`], [`statuses`], [`events`], [`node`] | what the servers are told |
-//! | [`servers`], [`tunnel`] | the doors to them |
+//! | [`directory`], [`servers`], [`tunnel`] | which servers there are, and the doors to them |
 //!
 //! Deciding (`plan`, `report`, the tallies of probes) never waits and reads no clock. Doing never
 //! decides. What exists is never remembered: it is listed.
@@ -22,8 +22,11 @@ pub mod blueprint;
 mod chain;
 pub mod config;
 pub mod desired;
+pub mod directory;
 pub mod env;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod fields;
 pub mod handler;
 mod https;

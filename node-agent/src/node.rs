@@ -7,12 +7,13 @@ mod object;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 use skiff_api::{Key, Kind, Reason, Subresource};
-use skiff_client::{Client, ClientError, ListOptions, Patch, Watcher, WriteOptions};
-use tokio::sync::{Notify, watch};
+use skiff_client::{Client, ClientError, ListOptions, Patch, Server, Watcher, WriteOptions};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use facts::{Facts, Pressure};
@@ -40,22 +41,33 @@ pub struct NodeKeeper {
 }
 
 impl NodeKeeper {
-    /// Runs until it is told to stop. `woken` makes it look at once: after a time of silence the
-    /// servers may have written things that are no longer true.
-    pub async fn run(mut self, woken: &Notify, stop: CancellationToken) {
+    /// Runs until it is told to stop. A server that is reached again makes it look at once: after
+    /// a time of silence the servers may have written things that are no longer true.
+    pub async fn run(
+        mut self,
+        mut connected: watch::Receiver<BTreeSet<Server>>,
+        stop: CancellationToken,
+    ) {
         let options = ListOptions::field(format!("metadata.name={}", self.facts.name));
         let mut watcher = Watcher::new(self.client.clone(), Kind::Node, None, options);
+        let mut reached = connected.borrow_and_update().clone();
+        let mut failing = false;
         loop {
-            let wait = match self.pass().await {
-                Ok(()) => RESYNC,
-                Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "cannot write the node's object; will retry");
-                    RETRY
+            let passed = self.pass().await;
+            let wait = if passed.is_ok() { RESYNC } else { RETRY };
+            match passed {
+                Ok(()) => failing = false,
+                Err(error) if failing => {
+                    tracing::debug!(error = %Chain(&error), "still cannot write the node's object");
                 }
-            };
+                Err(error) => {
+                    failing = true;
+                    tracing::warn!(error = %Chain(&error), "cannot write the node's object; will retry");
+                }
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = woken.notified() => {}
+                changed = another(&mut connected, &mut reached) => if changed.is_err() { return },
                 event = watcher.next() => if let Err(error) = event {
                     tracing::debug!(error = %Chain(&error), "cannot follow the node's object");
                 },
@@ -102,5 +114,21 @@ impl NodeKeeper {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Waits until a server is connected that was not. Cancel-safe.
+async fn another(
+    connected: &mut watch::Receiver<BTreeSet<Server>>,
+    before: &mut BTreeSet<Server>,
+) -> Result<(), watch::error::RecvError> {
+    loop {
+        connected.changed().await?;
+        let now = connected.borrow_and_update().clone();
+        let is_more = !now.is_subset(before);
+        *before = now;
+        if is_more {
+            return Ok(());
+        }
     }
 }

@@ -3,10 +3,12 @@
 //! Heartbeats ride here; their pace is the machine's monotonic clock, so no wall clock matters.
 
 mod answer;
+mod fleet;
 mod logs;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use skiff_client::{Server, Trust, tls};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::chain::Chain;
 use crate::https::{self, HttpsError};
@@ -27,16 +29,15 @@ pub const ALPN: &[u8] = b"skiff-agent/1";
 
 /// The first wait after a connection broke or could not be made: half of it is chance, so that a
 /// server that comes back isn't stormed.
-const WAIT_FIRST: Duration = Duration::from_millis(200);
+const WAIT_FIRST: Duration = Duration::from_millis(100);
 
-/// A server that comes back is found within this.
-const WAIT_MAX: Duration = Duration::from_secs(3);
+/// A server that comes back is dialled within this: it takes a node for lost after four seconds of
+/// silence.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Dialling takes no longer, TLS included.
-const DIAL_MAX: Duration = Duration::from_secs(5);
-
-/// A server that does not answer a ping for so long is gone.
-const PING: Duration = Duration::from_secs(5);
+/// A server that answers no ping is gone after these two together.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Requests at the same time on one connection: people who follow logs, mostly.
 const STREAMS_MAX: u32 = 256;
@@ -53,8 +54,8 @@ pub struct Tunnel {
     pub runtime: Arc<dyn Runtime>,
     /// What exists.
     pub view: watch::Receiver<View>,
-    /// Notified when a server is reached again.
-    pub connected: Arc<Notify>,
+    /// The servers that are connected at the moment.
+    pub connected: watch::Sender<BTreeSet<Server>>,
 }
 
 /// Why a reverse connection could not be made or ended.
@@ -68,8 +69,6 @@ enum TunnelError {
         #[source]
         source: HttpsError,
     },
-    #[error("dial {server}: no connection within {} s", DIAL_MAX.as_secs())]
-    Late { server: String },
     #[error(
         "{server} does not speak {}: is it a Skiff server?",
         String::from_utf8_lossy(ALPN)
@@ -83,28 +82,74 @@ enum TunnelError {
     },
 }
 
+/// How a server that fails is dialled again.
+#[derive(Debug)]
+struct Redial {
+    wait: Duration,
+    /// Whether people have been told.
+    failing: bool,
+}
+
+impl Redial {
+    fn new() -> Self {
+        let wait = WAIT_FIRST;
+        Self {
+            wait,
+            failing: false,
+        }
+    }
+
+    fn connected(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The next wait; `chance` in `0.0..1.0` spreads it over its upper half.
+    fn wait(&mut self, chance: f64) -> Duration {
+        let wait = self.wait.mul_f64(0.5 + chance / 2.0);
+        self.wait = (self.wait * 2).min(WAIT_MAX);
+        wait
+    }
+}
+
+/// A server that counts as connected for as long as this exists.
+struct Link<'a> {
+    connected: &'a watch::Sender<BTreeSet<Server>>,
+    server: &'a Server,
+}
+
+impl<'a> Link<'a> {
+    fn new(connected: &'a watch::Sender<BTreeSet<Server>>, server: &'a Server) -> Self {
+        connected.send_modify(|all| {
+            all.insert(server.clone());
+        });
+        Self { connected, server }
+    }
+}
+
+impl Drop for Link<'_> {
+    fn drop(&mut self) {
+        self.connected.send_modify(|all| {
+            all.remove(self.server);
+        });
+    }
+}
+
 impl Tunnel {
     /// Keeps a connection to one server for as long as it is polled.
-    pub async fn keep(self: Arc<Self>, server: Server) {
-        let mut wait = WAIT_FIRST;
-        let mut failing = false;
+    async fn keep(self: Arc<Self>, server: Server) {
+        let mut redial = Redial::new();
         loop {
-            match Arc::clone(&self).connection(&server, &mut failing).await {
-                Ok(()) => {
-                    tracing::info!(%server, "the server closed the connection");
-                    wait = WAIT_FIRST;
-                }
-                Err(error) if failing => {
+            match Arc::clone(&self).connection(&server, &mut redial).await {
+                Ok(()) => tracing::info!(%server, "the server closed the connection"),
+                Err(error) if redial.failing => {
                     tracing::debug!(error = %Chain(&error), "still no connection");
                 }
                 Err(error) => {
-                    failing = true;
+                    redial.failing = true;
                     tracing::warn!(error = %Chain(&error), "no connection; will retry");
                 }
             }
-            let chance = rand::random_range(0.5..1.0);
-            tokio::time::sleep(wait.mul_f64(chance)).await;
-            wait = (wait * 2).min(WAIT_MAX);
+            tokio::time::sleep(redial.wait(rand::random_range(0.0..1.0))).await;
         }
     }
 
@@ -112,26 +157,24 @@ impl Tunnel {
     async fn connection(
         self: Arc<Self>,
         server: &Server,
-        failing: &mut bool,
+        redial: &mut Redial,
     ) -> Result<(), TunnelError> {
         let name = || server.to_string();
         let identity = Arc::clone(&self.identity.borrow());
         let config = config(&identity).map_err(TunnelError::Tls)?;
-        let dial = tokio::time::timeout(DIAL_MAX, https::connect(Arc::new(config), server));
-        let stream = dial
-            .await
-            .map_err(|_| TunnelError::Late { server: name() })?
-            .map_err(|source| TunnelError::Dial {
-                server: name(),
-                source,
-            })?;
+        let dialled = https::connect(Arc::new(config), server).await;
+        let stream = dialled.map_err(|source| TunnelError::Dial {
+            server: name(),
+            source,
+        })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(TunnelError::NotSkiff { server: name() });
         }
         tracing::info!(%server, "connected");
-        *failing = false;
-        self.connected.notify_one();
-        self.serve(stream)
+        redial.connected();
+        let _link = Link::new(&self.connected, server);
+        Arc::clone(&self)
+            .serve(stream)
             .await
             .map_err(|source| TunnelError::Broken {
                 server: name(),
@@ -150,8 +193,8 @@ impl Tunnel {
         });
         hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(STREAMS_MAX)
             .serve_connection(TokioIo::new(stream), service)
             .await

@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -105,26 +106,21 @@ impl Identity {
     }
 
     async fn open(&self) -> Result<Connection, String> {
-        let say = |what: &str, err: &dyn std::fmt::Display| format!("{what}: {err}");
-        let tcp = TcpStream::connect(&self.address)
-            .await
-            .map_err(|err| say("connect", &err))?;
-        tcp.set_nodelay(true)
-            .map_err(|err| say("set no delay", &err))?;
+        let tcp = dial(&self.address).await?;
         let tls = TlsConnector::from(Arc::clone(&self.tls))
             .connect(self.name.clone(), tcp)
             .await;
-        let io = TokioIo::new(tls.map_err(|err| say("TLS", &err))?);
-        let (sender, connection) = http1::handshake(io)
-            .await
-            .map_err(|err| say("HTTP", &err))?;
-        // Its errors come back through the sender.
-        tokio::spawn(connection);
-        Ok(Connection {
-            sender,
-            host: self.address.clone(),
-        })
+        Connection::over(tls.map_err(|err| format!("TLS: {err}"))?, &self.address).await
     }
+}
+
+async fn dial(address: &str) -> Result<TcpStream, String> {
+    let tcp = TcpStream::connect(address)
+        .await
+        .map_err(|err| format!("connect: {err}"))?;
+    tcp.set_nodelay(true)
+        .map_err(|err| format!("set no delay: {err}"))?;
+    Ok(tcp)
 }
 
 /// One open connection.
@@ -134,6 +130,29 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Opens one without TLS, to something that is measured beside Skiff.
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    pub async fn plain(address: &str) -> Result<Self, String> {
+        let opened = async { Self::over(dial(address).await?, address).await };
+        let opened = tokio::time::timeout(ANSWER_MAX, opened).await;
+        opened.map_err(|_| "connecting takes too long".to_owned())?
+    }
+
+    async fn over<S>(stream: S, host: &str) -> Result<Self, String>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|err| format!("HTTP: {err}"))?;
+        // Its errors come back through the sender.
+        tokio::spawn(connection);
+        let host = host.to_owned();
+        Ok(Self { sender, host })
+    }
+
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use crate::docker::{Engine, INSTANCE_LABEL, NODE_LABEL};
 use crate::hosts::Hosts;
 use crate::process::Process;
 use crate::skiff::{self, Said};
+use crate::slowdisk::SlowDisk;
 use crate::wait;
 
 mod servers;
@@ -39,10 +40,44 @@ pub struct Cluster {
     agents: Vec<(String, Process)>,
     server_args: Vec<String>,
     data: PathBuf,
-    /// Where the servers run, if not all on this host.
-    hosts: Option<Hosts>,
+    /// What the servers run on.
+    ground: Ground,
     // Dropped last: it holds everybody's data.
     folder: tempfile::TempDir,
+}
+
+/// What the servers of a cluster run on.
+enum Ground {
+    /// This host and its disk.
+    Here,
+    /// A host of its own for each.
+    Hosts(Hosts),
+    /// This host, and a disk that takes its time.
+    SlowDisk(SlowDisk),
+}
+
+impl Ground {
+    /// Where a server can listen.
+    fn address(&self, number: usize) -> String {
+        match self {
+            Self::Here | Self::SlowDisk(_) => free_address(),
+            Self::Hosts(hosts) => format!("{}:6443", hosts.address(number)),
+        }
+    }
+
+    /// `skiff` as a server's process, its arguments to follow.
+    fn command(&self, number: usize) -> Command {
+        let binary = skiff::binary();
+        match self {
+            Self::Here => Command::new(binary),
+            Self::Hosts(hosts) => hosts.command(number, &binary),
+            Self::SlowDisk(disk) => {
+                let mut command = Command::new(binary);
+                command.envs(disk.env());
+                command
+            }
+        }
+    }
 }
 
 impl Cluster {
@@ -51,7 +86,7 @@ impl Cluster {
     pub fn server() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("server");
-        Self::start("server", &data, folder, &[], None)
+        Self::start("server", &data, folder, &[], Ground::Here)
     }
 
     /// One server whose data lies in a folder of the caller's.
@@ -62,7 +97,7 @@ impl Cluster {
             data,
             tempfile::tempdir().expect("a temporary folder"),
             &[],
-            None,
+            Ground::Here,
         )
     }
 
@@ -72,7 +107,7 @@ impl Cluster {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("dev");
         let nodes_args = ["--nodes", &nodes.to_string()];
-        let cluster = Self::start("dev", &data, folder, &nodes_args, None);
+        let cluster = Self::start("dev", &data, folder, &nodes_args, Ground::Here);
         cluster.wait_for_nodes(nodes);
         cluster
     }
@@ -93,9 +128,9 @@ impl Cluster {
         data: &Path,
         folder: tempfile::TempDir,
         more: &[&str],
-        hosts: Option<Hosts>,
+        ground: Ground,
     ) -> Self {
-        let address = address_on(hosts.as_ref(), 0);
+        let address = ground.address(0);
         let mut args = vec![
             verb.to_owned(),
             "--data-dir".to_owned(),
@@ -103,11 +138,7 @@ impl Cluster {
         ];
         args.extend(["--listen".to_owned(), address.clone()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
-        let server = Process::start(
-            "server",
-            command_on(hosts.as_ref(), 0).args(&args),
-            folder.path(),
-        );
+        let server = Process::start("server", ground.command(0).args(&args), folder.path());
         let mut cluster = Self {
             prefix: unique_prefix(),
             address,
@@ -117,7 +148,7 @@ impl Cluster {
             agents: Vec::new(),
             server_args: args,
             data: data.to_owned(),
-            hosts,
+            ground,
             folder,
         };
         cluster.wait_until_up();
@@ -132,7 +163,7 @@ impl Cluster {
 
     /// Starts the server again with the same arguments.
     pub fn start_server(&mut self) {
-        let mut command = command_on(self.hosts.as_ref(), 0);
+        let mut command = self.ground.command(0);
         self.server = Process::start(
             "server",
             command.args(&self.server_args),
@@ -396,22 +427,6 @@ pub fn summary(pod: &Value) -> String {
             " (leaving)"
         },
     )
-}
-
-/// Where a server shall listen.
-fn address_on(hosts: Option<&Hosts>, number: usize) -> String {
-    hosts.map_or_else(free_address, |hosts| {
-        format!("{}:6443", hosts.address(number))
-    })
-}
-
-/// `skiff`, to be run where a server shall run.
-fn command_on(hosts: Option<&Hosts>, number: usize) -> Command {
-    let binary = skiff::binary();
-    match hosts {
-        Some(hosts) => hosts.command(number, &binary),
-        None => Command::new(binary),
-    }
 }
 
 /// An address nobody listens on now.

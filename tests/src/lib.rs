@@ -11,5 +11,6 @@ pub mod hosts;
 pub mod kubectl;
 pub mod process;
 pub mod skiff;
+pub mod slowdisk;
 pub mod wait;
 pub mod writers;

@@ -94,12 +94,22 @@ fn the_deciding_core_has_no_runtime_and_no_io() {
 
 #[test]
 fn dependencies_between_crates_only_go_down() {
-    let allowed: [(&str, &[&str]); 6] = [
+    let allowed: [(&str, &[&str]); 7] = [
         ("skiff-api", &[]),
         ("skiff-engine", &["skiff-api"]),
         ("skiff-client", &["skiff-api"]),
         ("skiff-node-agent", &["skiff-api", "skiff-client"]),
         ("skiff-control-plane", &["skiff-api", "skiff-engine"]),
+        (
+            "skiff-sim",
+            &[
+                "skiff-api",
+                "skiff-client",
+                "skiff-engine",
+                "skiff-control-plane",
+                "skiff-node-agent",
+            ],
+        ),
         ("skiff-shop", &[]),
     ];
     let up = allowed.iter().flat_map(|(package, below)| {
@@ -239,6 +249,7 @@ fn sources() -> Vec<Source> {
         "engine",
         "node-agent",
         "shop",
+        "sim",
     ];
     let files: Vec<Source> = crates
         .iter()

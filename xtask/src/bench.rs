@@ -3,13 +3,18 @@
 use crate::shell::{Done, cargo, run};
 use crate::tools::{self, Need};
 
+/// Benchmarks of servers alone: these need no containers.
+const WITHOUT_ENGINE: [&str; 4] = ["api", "api3", "failover", "slowdisk"];
+
 /// Runs the benchmarks that `args` name.
 ///
 /// # Errors
 /// Something is missing, does not build, or fails under load.
 pub(crate) fn bench(args: &[String]) -> Done {
-    tools::provide(Need::Docker)?;
-    tools::provide(Need::Busybox)?;
+    if needs_engine(args) {
+        tools::provide(Need::Docker)?;
+        tools::provide(Need::Busybox)?;
+    }
     run(&mut cargo([
         "build",
         "--quiet",
@@ -28,4 +33,40 @@ pub(crate) fn bench(args: &[String]) -> Done {
         "--",
     ]);
     run(bench.args(args).env("SKIFF_BIN", tools::skiff_binary()))
+}
+
+/// Whether a benchmark that starts containers is asked for; each flag takes the word after it.
+fn needs_engine(args: &[String]) -> bool {
+    let mut words = args.iter().map(String::as_str);
+    let mut names = Vec::new();
+    while let Some(word) = words.next() {
+        if word.starts_with("--") {
+            words.next();
+        } else {
+            names.push(word);
+        }
+    }
+    names.is_empty() || names.iter().any(|name| !WITHOUT_ENGINE.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_engine;
+
+    #[test]
+    fn only_what_starts_containers_needs_an_engine() {
+        let cases = [
+            ("", true),
+            ("--json out", true),
+            ("boot", true),
+            ("api pods", true),
+            ("api", false),
+            ("failover --kills 3 --json boot", false),
+            ("slowdisk --minutes 1 memory", true),
+        ];
+        for (line, expected) in cases {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(needs_engine(&args), expected, "{line}");
+        }
+    }
 }

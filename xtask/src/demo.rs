@@ -1,14 +1,19 @@
-//! `demo`: the whole path on one machine, told as it happens: a server, three agents, the shop,
-//! a killed container, a lost node, scaling, a rollout. Everything it starts it also ends.
+//! `demo`: the whole path on one machine, told as it happens: one server or three, three agents, the
+//! shop, a killed leader if there are several servers, a killed container, a lost node, scaling, a
+//! rollout. Everything it starts it also ends.
 
 mod cluster;
+mod leader;
+mod options;
 mod request;
+mod writes;
 
 use std::time::Instant;
 
 use cluster::Cluster;
+use options::Options;
 
-use crate::shell::{Done, Failure, say};
+use crate::shell::{Done, say};
 use crate::tools::{self, Need};
 
 const NODES: [&str; 3] = ["demo-1", "demo-2", "demo-3"];
@@ -23,24 +28,24 @@ const ORDER_PORT: u16 = 18084;
 /// # Errors
 /// Something is missing, or what the demo shows did not happen.
 pub(crate) fn demo(args: &[String]) -> Done {
-    let keep = match args
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        [] => false,
-        ["--keep"] => true,
-        ["--stop"] => return cluster::stop_what_was_left(),
-        _ => return Err(Failure::Usage("demo takes --keep or --stop".to_owned())),
+    let Options { servers, keep } = match options::parse(args)? {
+        options::Wish::Show(options) => options,
+        options::Wish::Stop => return cluster::stop_what_was_left(),
     };
     tools::provide(Need::Docker)?;
     title("Building skiff, and the shop's image from one static binary");
     tools::provide(Need::Skiff)?;
     tools::provide(Need::Shop)?;
+    if servers > 1 {
+        tools::provide(Need::Kubectl)?;
+    }
     cluster::stop_what_was_left()?;
 
-    let mut cluster = Cluster::start()?;
+    title(&match servers {
+        1 => "One server and three nodes".to_owned(),
+        more => format!("{more} servers and three nodes"),
+    });
+    let mut cluster = Cluster::start(servers)?;
     let shown = show(&mut cluster);
     if keep && shown.is_ok() {
         cluster.keep();
@@ -52,19 +57,14 @@ pub(crate) fn demo(args: &[String]) -> Done {
 }
 
 fn show(cluster: &mut Cluster) -> Done {
-    title("One server and three nodes");
     for node in NODES {
         cluster.start_agent(node)?;
     }
-    cluster.until("three nodes are Ready", &["get", "nodes"], |nodes| {
-        nodes
-            .column("STATUS")
-            .iter()
-            .filter(|status| **status == "Ready")
-            .count()
-            == NODES.len()
-    })?;
+    all_nodes_ready(cluster)?;
     cluster.show(&["get", "nodes"])?;
+    if cluster.servers() > 1 {
+        cluster.show(&["cluster", "status"])?;
+    }
 
     title("The shop: five services from one directory of manifests");
     cluster.show(&["apply", "-f", "manifests/shop"])?;
@@ -75,6 +75,9 @@ fn show(cluster: &mut Cluster) -> Done {
     say(&request::post(CART_PORT, "/carts/ann?item=tea")?);
     say(&request::post(ORDER_PORT, "/orders/ann")?);
 
+    if cluster.servers() > 1 {
+        leader::killed(cluster)?;
+    }
     killed_container(cluster)?;
     lost_node(cluster)?;
 
@@ -149,16 +152,17 @@ fn lost_node(cluster: &mut Cluster) -> Done {
 
     title(&format!("{lost} comes back; nothing runs twice"));
     cluster.start_agent(lost)?;
-    cluster.until("three nodes are Ready", &["get", "nodes"], |nodes| {
-        nodes
-            .column("STATUS")
-            .iter()
-            .filter(|status| **status == "Ready")
-            .count()
-            == NODES.len()
-    })?;
+    all_nodes_ready(cluster)?;
     whole_shop(cluster, 7)?;
     cluster.show(&["get", "pods", "-n", SHOP, "-o", "wide"])
+}
+
+/// Waits until every node is Ready.
+fn all_nodes_ready(cluster: &mut Cluster) -> Done {
+    cluster.until("three nodes are Ready", &["get", "nodes"], |nodes| {
+        let status = nodes.column("STATUS");
+        status.iter().filter(|cell| **cell == "Ready").count() == NODES.len()
+    })
 }
 
 /// Waits until the shop has exactly so many pods and each of them is ready.

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod image;
 mod shell;
+mod sim;
 mod suites;
 mod table;
 mod test;
@@ -18,12 +19,17 @@ use shell::{Done, Failure};
 const USAGE: &str = "\
 usage: cargo xtask VERB
 
-  demo [--keep]    the whole path on this machine: a server, three agents, a shop, some accidents;
+  demo [--servers 3] [--keep]
+                   the whole path on this machine: a server, three agents, a shop, some accidents;
+                   with --servers 3 also the loss of the leading server under a stream of writes;
                    --keep leaves it running, `demo --stop` ends it
   test [ARGS…]     every test; ARGS go to the test runner
   check            format, lints, dependency rules and house rules; writes nothing
   fix              what `check` asks for and a tool can do by itself
-  bench [NAME]…    boot, memory, api, pods (all, if none is named); --json FILE
+  bench [NAME]…    boot, memory, api, api3, pods, failover, slowdisk (all, if none is named);
+                   --json FILE, --kills N of failover (30), --minutes N of slowdisk (10);
+                   api brings api3 along; failover measures etcd too where Debian's is installed
+  sim [ARGS…]      a thousand simulated clusters; --seeds N, --from N, or arguments of `skiff sim`
   image            the demo shop's images skiff/shop:v1 and :v2";
 
 fn main() -> ExitCode {
@@ -48,6 +54,7 @@ fn run(args: &[String]) -> Done {
         "demo" => demo::demo(rest),
         "fix" => check::fix(),
         "image" => image::shop(),
+        "sim" => sim::sim(rest),
         "test" => test::test(rest),
         "help" | "-h" | "--help" => {
             shell::say(USAGE);

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::backup::{BackupArgs, RecoverArgs, RestoreArgs};
 use super::servers::{AddArgs, ClusterStatusArgs, MemberArgs, TransferArgs};
 
 /// The verbs about the control plane.
@@ -17,4 +18,10 @@ pub(crate) enum ClusterCommand {
     Promote(MemberArgs),
     /// Let another server lead
     Transfer(TransferArgs),
+    /// Write all objects to a file, while the cluster goes on working
+    Backup(BackupArgs),
+    /// Make a new control plane out of a backup
+    Restore(RestoreArgs),
+    /// Go on with one server that is left, when most servers are lost for good
+    Recover(RecoverArgs),
 }

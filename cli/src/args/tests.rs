@@ -61,6 +61,52 @@ fn verbs_about_servers_are_read() {
     }
 }
 
+#[test]
+fn verbs_of_the_cluster_are_read() {
+    let good = [
+        "cluster backup b.skiff",
+        "cluster backup -",
+        "cluster backup b.skiff --with-keys",
+        "cluster restore b.skiff --data-dir d",
+        "cluster restore b.skiff --data-dir d --name a --pki p --bump-revision 1",
+        "cluster restore b.skiff --data-dir d --new-ca",
+        "cluster recover --data-dir d",
+        "cluster recover --data-dir d --report",
+        "cluster recover --data-dir d --data-dir e --survivor s.json --yes --force",
+    ];
+    let bad = [
+        ("cluster backup", "required"),
+        ("cluster restore b.skiff", "--data-dir"),
+        ("cluster restore --data-dir d", "FILE"),
+        (
+            "cluster restore b --data-dir d --pki p --new-ca",
+            "cannot be used with",
+        ),
+        (
+            "cluster restore b --data-dir d --bump-revision 0",
+            "--bump-revision",
+        ),
+        ("cluster recover", "--data-dir"),
+        ("cluster recover --data-dir d --force", "--yes"),
+        (
+            "cluster recover --data-dir d --report --yes",
+            "cannot be used with",
+        ),
+        (
+            "cluster recover --data-dir d --report --survivor s",
+            "cannot be used with",
+        ),
+    ];
+    let parse = |words: &str| Cli::try_parse_from(["skiff"].into_iter().chain(words.split(' ')));
+    for words in good {
+        assert!(parse(words).is_ok(), "{words}");
+    }
+    for (words, expected) in bad {
+        let error = parse(words).unwrap_err().to_string();
+        assert!(error.contains(expected), "{words}: {error}");
+    }
+}
+
 /// Help as it reads on a terminal of 100 columns, whatever the variables of this process are.
 fn help(path: &[&str]) -> String {
     let mut command = Cli::command().term_width(100);
@@ -100,6 +146,9 @@ fn help_is_golden() {
         vec!["cluster", "add"],
         vec!["cluster", "remove"],
         vec!["cluster", "transfer"],
+        vec!["cluster", "backup"],
+        vec!["cluster", "restore"],
+        vec!["cluster", "recover"],
     ];
     for path in paths {
         let name = if path.is_empty() {

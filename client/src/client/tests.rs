@@ -1,6 +1,8 @@
 //! The client against servers in this process: protocols, errors, fail-over, paging.
 
-use std::sync::atomic::AtomicUsize;
+mod failover;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use skiff_api::{Key, Kind};

@@ -1,4 +1,7 @@
 //! kubeconfig files, merged as kubectl merges them: the first file that names something wins.
+//!
+//! kubectl knows one server per cluster. Further ones stand in an extension of the cluster, which
+//! kubectl keeps and passes over: `{name: skiff.io/servers, extension: {servers: [https://…]}}`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +12,9 @@ use serde::Deserialize;
 use super::{ClientConfig, Server, Token};
 use crate::error::ConfigError;
 use crate::tls::{Identity, Trust};
+
+/// The name of the extension of a cluster that lists further servers of it.
+pub const SERVERS_EXTENSION: &str = "skiff.io/servers";
 
 /// One or more kubeconfig files, merged.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,6 +46,20 @@ struct ClusterEntry {
     insecure_skip_tls_verify: bool,
     tls_server_name: Option<String>,
     proxy_url: Option<String>,
+    extensions: Vec<Extension>,
+}
+
+/// What a program keeps in a file for itself.
+#[derive(Clone, Debug, Deserialize)]
+struct Extension {
+    name: String,
+    #[serde(default)]
+    extension: serde_yaml::Value,
+}
+
+#[derive(Deserialize)]
+struct FurtherServers {
+    servers: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -124,9 +144,7 @@ impl Kubeconfig {
         }
         let context = &find("context", &self.contexts, name)?.entry;
         let cluster = find("cluster", &self.clusters, &context.cluster)?;
-        let server: Server = cluster.entry.server.parse()?;
-        let server = server.with_tls_name(cluster.entry.tls_server_name.clone());
-        let mut config = ClientConfig::new(vec![server], cluster.trust()?);
+        let mut config = ClientConfig::new(cluster.servers()?, cluster.trust()?);
         if let Some(namespace) = context.namespace.as_ref().filter(|name| !name.is_empty()) {
             config.namespace.clone_from(namespace);
         }
@@ -140,6 +158,29 @@ impl Kubeconfig {
 }
 
 impl Named<ClusterEntry> {
+    /// The cluster's server, then the further ones.
+    fn servers(&self) -> Result<Vec<Server>, ConfigError> {
+        let mut addresses = vec![self.entry.server.clone()];
+        let ours = |extension: &&Extension| extension.name == SERVERS_EXTENSION;
+        for extension in self.entry.extensions.iter().filter(ours) {
+            let further: FurtherServers = serde_yaml::from_value(extension.extension.clone())
+                .map_err(|source| ConfigError::Extension {
+                    cluster: self.name.clone(),
+                    source,
+                })?;
+            addresses.extend(further.servers);
+        }
+        let mut servers: Vec<Server> = Vec::new();
+        for address in addresses {
+            let server: Server = address.parse()?;
+            let server = server.with_tls_name(self.entry.tls_server_name.clone());
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        Ok(servers)
+    }
+
     fn trust(&self) -> Result<Trust, ConfigError> {
         if self.entry.proxy_url.is_some() {
             let name = self.name.clone();

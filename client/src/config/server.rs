@@ -8,7 +8,7 @@ use http::Uri;
 use crate::error::ConfigError;
 
 /// The address of an API server: `https://HOST:PORT`, with an optional path before `/api`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Server {
     tls: bool,
     host: String,

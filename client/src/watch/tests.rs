@@ -8,6 +8,9 @@ use super::*;
 use crate::fake::{Answer, Fake, Speak, ok};
 
 const LIST: &str = r#"{"metadata":{"resourceVersion":"10"},"items":[{"n":1}]}"#;
+const BEHIND: &str = r#"{"kind":"Status","apiVersion":"v1","code":504,"reason":"Timeout",
+    "message":"Too large resource version: 10; current: 9",
+    "details":{"causes":[{"reason":"ResourceVersionTooLarge"}]}}"#;
 const GONE: &str = r#"{"kind":"Status","apiVersion":"v1","code":410,"reason":"Expired"}"#;
 
 fn object(revision: &str) -> Value {
@@ -102,6 +105,30 @@ async fn a_watch_survives() {
             "list, 10, list",
         ),
         (
+            "a server that is behind is waited for",
+            vec![
+                ok(LIST),
+                (504, BEHIND.into()),
+                (504, BEHIND.into()),
+                ok(&line("ADDED", "11")),
+            ],
+            "restarted with 1, applied \"11\"",
+            "list, 10, 10, 10",
+        ),
+        (
+            "also if it says so as an event",
+            vec![
+                ok(LIST),
+                ok(&format!(
+                    "{{\"type\":\"ERROR\",\"object\":{}}}\n",
+                    BEHIND.replace('\n', "")
+                )),
+                ok(&line("ADDED", "11")),
+            ],
+            "restarted with 1, error: Too large resource version: 10; current: 9, applied \"11\"",
+            "list, 10, 10",
+        ),
+        (
             "an error is told and then the watch goes on",
             vec![ok(LIST), (500, "oops".into()), ok(&line("ADDED", "11"))],
             "restarted with 1, error: the server answered 500 Internal Server Error: oops, applied \"11\"",
@@ -130,4 +157,21 @@ async fn a_watch_survives() {
             "{name}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_server_will_ever_know_is_listed_again() {
+    let servers = vec!["http://127.0.0.1:1".parse().unwrap()];
+    let config = crate::ClientConfig::new(servers, crate::Trust::Anything);
+    let client = Client::new(config).unwrap();
+    let options = ListOptions::default();
+    let mut watcher = Watcher::new(client, Kind::Pod, None, options).from_revision("10");
+    let behind = || ClientError::Status(serde_json::from_str(BEHIND).unwrap());
+    for _ in 0..2 {
+        watcher.wait_for(behind()).unwrap_err();
+        assert!(matches!(watcher.state, State::Listed { .. }));
+    }
+    tokio::time::advance(BEHIND_MAX).await;
+    assert_eq!(watcher.wait_for(behind()).unwrap(), None);
+    assert!(matches!(watcher.state, State::Empty));
 }

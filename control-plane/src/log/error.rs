@@ -12,9 +12,10 @@ pub enum LogError {
     #[error(
         "the raft log is damaged: {path} at byte {offset} should hold frame {missing} and does \
          not, yet frame {later} behind it is intact; acknowledged writes may be missing, so this \
-         server does not start. If other servers of the cluster run, move {} away and let this \
-         server join again; otherwise restore a backup of the data directory",
-         path.parent().unwrap_or(path).display(), path = path.display()
+         server does not start. If other servers of the cluster run, move this one's data directory \
+         away and let it join again; otherwise go on with a server that is left with `skiff cluster \
+         recover`, or with a backup with `skiff cluster restore`",
+         path = path.display()
     )]
     Damaged {
         /// The segment.
@@ -36,8 +37,9 @@ pub enum LogError {
     },
     /// There are segments but the file that describes them is missing or damaged.
     #[error(
-        "{} is missing or damaged, so the raft log beside it cannot be read; restore the file or, \
-         if other servers of the cluster run, move the directory away and join again",
+        "{} is missing or damaged, so the raft log beside it cannot be read; put the file back; or, \
+         if other servers of the cluster run, move the data directory away and join again; or make a \
+         new server with `skiff cluster restore`",
          path.display()
     )]
     Format {

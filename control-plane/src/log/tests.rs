@@ -198,7 +198,7 @@ fn damage_in_the_middle_is_refused_with_the_way_out() {
         text.contains("acknowledged writes may be missing"),
         "{text}"
     );
-    assert!(text.contains("backup of the data directory"), "{text}");
+    assert!(text.contains("skiff cluster recover"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skiff_api::Millis;
 use skiff_engine::Stamper;
-use skiff_engine::plan::node_health;
+use skiff_engine::plan::{Heartbeats, node_health};
 use tokio::time::MissedTickBehavior;
 
 use super::propose;
@@ -13,22 +13,21 @@ use crate::nodes::Nodes;
 use crate::store::Store;
 
 /// Silence is measured in seconds; looking this often adds little to the time until it is noticed.
-const PACE: Duration = Duration::from_millis(250);
+pub const PACE: Duration = Duration::from_millis(250);
 
-/// Agents that lost their server dial again with a back-off of some seconds: a node that a new
-/// leader has not heard yet gets this much more time.
-const RECONNECT: Duration = Duration::from_secs(10);
+/// A node that a new leader has never heard gets this much more time, for its agent to learn of
+/// this server and to dial it. A node that it heard before it was elected gets none: agents beat
+/// to every server, so it is judged by its own silence.
+pub const RECONNECT: Duration = Duration::from_secs(10);
 
 /// Runs until it is dropped.
 pub(super) async fn run(store: Store, nodes: Nodes) {
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // A leader that was just elected has heard nobody yet, whatever it heard as a follower.
     let since = nodes.heartbeats().listening + RECONNECT;
     loop {
         pace.tick().await;
-        let mut heartbeats = nodes.heartbeats();
-        heartbeats.listening = heartbeats.listening.saturating_sub(since);
+        let heartbeats = heard_since(nodes.heartbeats(), since);
         let mut stamper = Stamper::new(Millis::from(jiff::Timestamp::now()), rand::random());
         let plan = node_health(&store.state(), &heartbeats, &mut stamper);
         if !plan.writes.is_empty() {
@@ -36,4 +35,12 @@ pub(super) async fn run(store: Store, nodes: Nodes) {
             propose(&store, plan.writes).await.ok();
         }
     }
+}
+
+/// The heartbeats as a leader counts them that began to listen `since` after its server started,
+/// [`RECONNECT`] included.
+#[must_use]
+pub fn heard_since(mut heartbeats: Heartbeats, since: Duration) -> Heartbeats {
+    heartbeats.listening = heartbeats.listening.saturating_sub(since);
+    heartbeats
 }

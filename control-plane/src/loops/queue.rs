@@ -1,6 +1,5 @@
-//! The keys that a loop has to look at, now or at some time.
+//! [`Keys`] that a task can wait for, on tokio's clock.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,17 +7,13 @@ use skiff_api::Key;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A set of keys, each at most once: a thousand wake-ups for a key are one pass.
+use super::Keys;
+
+/// Keys, and the one task that waits for them.
 #[derive(Default)]
 pub(super) struct Queue {
-    inner: Mutex<Inner>,
+    keys: Mutex<Keys<Instant>>,
     changed: Notify,
-}
-
-#[derive(Default)]
-struct Inner {
-    ready: BTreeSet<Key>,
-    later: BTreeMap<Key, Instant>,
 }
 
 impl Queue {
@@ -27,17 +22,13 @@ impl Queue {
         if keys.is_empty() {
             return;
         }
-        self.lock().ready.extend(keys);
+        self.lock().add(keys);
         self.changed.notify_one();
     }
 
     /// A key to look at after `delay`, or earlier if that was asked for before.
     pub(super) fn add_in(&self, key: Key, delay: Duration) {
-        let due = Instant::now() + delay;
-        let mut inner = self.lock();
-        let at = inner.later.entry(key).or_insert(due);
-        *at = due.min(*at);
-        drop(inner);
+        self.lock().add_at(key, Instant::now() + delay);
         self.changed.notify_one();
     }
 
@@ -45,12 +36,12 @@ impl Queue {
     pub(super) async fn take(&self, most: usize) -> Vec<Key> {
         loop {
             let next = {
-                let mut inner = self.lock();
-                inner.ripen(Instant::now());
-                if !inner.ready.is_empty() {
-                    return inner.pop(most);
+                let mut keys = self.lock();
+                let taken = keys.take(Instant::now(), most);
+                if !taken.is_empty() {
+                    return taken;
                 }
-                inner.later.values().min().copied()
+                keys.next_due()
             };
             match next {
                 Some(due) => {
@@ -64,29 +55,8 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn ripen(&mut self, now: Instant) {
-        let due: Vec<Key> = self
-            .later
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in due {
-            self.later.remove(&key);
-            self.ready.insert(key);
-        }
-    }
-
-    fn pop(&mut self, most: usize) -> Vec<Key> {
-        std::iter::from_fn(|| self.ready.pop_first())
-            .take(most)
-            .collect()
+    fn lock(&self) -> MutexGuard<'_, Keys<Instant>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

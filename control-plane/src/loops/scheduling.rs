@@ -2,8 +2,8 @@
 //! places whole batches of waiting pods in one command.
 
 use skiff_api::{Kind, Millis};
-use skiff_engine::Stamper;
 use skiff_engine::schedule::Cluster;
+use skiff_engine::{Stamper, State, Write};
 
 use super::{RETRY, propose};
 use crate::store::Store;
@@ -31,6 +31,13 @@ pub(super) async fn run(store: Store, hub: WatchHub) {
         .run()
         .await;
     }
+}
+
+/// Places a batch of the pods that wait; the writes may be none. `None` if no pod waits that is
+/// worth trying. If the fate of the writes is unknown, the cluster must be read anew.
+pub fn place(cluster: &mut Cluster, state: &State, stamper: &mut Stamper) -> Option<Vec<Write>> {
+    let due = cluster.due(state, BATCH);
+    (!due.is_empty()).then(|| cluster.schedule(state, &due, stamper))
 }
 
 struct Scheduling {
@@ -64,16 +71,14 @@ impl Scheduling {
     /// Places a batch; `false` if there was nothing to do.
     async fn place(&mut self) -> bool {
         let state = self.store.state();
-        let due = self.cluster.due(&state, BATCH);
-        if due.is_empty() {
-            return false;
-        }
         let mut stamper = Stamper::new(Millis::from(jiff::Timestamp::now()), rand::random());
-        let writes = self.cluster.schedule(&state, &due, &mut stamper);
+        let Some(writes) = place(&mut self.cluster, &state, &mut stamper) else {
+            return false;
+        };
         if writes.is_empty() {
             return true;
         }
-        tracing::debug!(pods = due.len(), "scheduled");
+        tracing::debug!(writes = writes.len(), "scheduled");
         if propose(&self.store, writes).await.is_err() {
             // Whether the pods were placed is unknown: what the view assumed may be wrong.
             tokio::time::sleep(RETRY).await;

@@ -110,7 +110,7 @@ struct Half {
 impl Half {
     async fn start(member: u64, pki: &Pki, router: Router) -> Self {
         let (listed, members) = watch::channel(Arc::default());
-        let peers = Peers::new(member, Arc::new(pki.client_tls().unwrap()), members);
+        let peers = Peers::new(member, Arc::new(tls_config(pki).unwrap()), members);
         let fake = Arc::new(Fake::default());
         peers.attach(fake.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -265,7 +265,7 @@ impl Node {
         ProposeError::NotLeader { leader }
     }
 
-    pub(super) fn fill_status(&self, status: &mut RaftStatus) {
+    pub(crate) fn fill_status(&self, status: &mut RaftStatus) {
         let raft = &self.raw.raft;
         status.member = raft.id;
         status.term = raft.term;

@@ -99,7 +99,7 @@ impl Shared {
         status
     }
 
-    pub(super) fn status_mut(&self) -> MutexGuard<'_, RaftStatus> {
+    pub(crate) fn status_mut(&self) -> MutexGuard<'_, RaftStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

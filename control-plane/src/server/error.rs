@@ -8,6 +8,7 @@ use crate::bootstrap::BootstrapError;
 use crate::joining::JoinError;
 use crate::listener::TlsError;
 use crate::pki::PkiError;
+use crate::recovery::RecoveryError;
 use crate::store::OpenError;
 
 /// Why a server did not start.
@@ -49,15 +50,15 @@ pub enum ServerError {
     /// TLS.
     #[error("set up TLS")]
     Tls(#[from] TlsError),
-    /// TLS towards other servers.
-    #[error("set up TLS for dialling other servers")]
-    ClientTls(#[source] rustls::Error),
     /// The log or its checkpoints.
     #[error("open the store")]
     Store(#[from] OpenError),
     /// The store could not be opened because its thread died.
     #[error("open the store: its thread ended")]
     StoreThread,
+    /// A restore into the directory was never finished.
+    #[error("use what was restored")]
+    Restored(#[from] RecoveryError),
     /// The first objects.
     #[error("set up the cluster")]
     Bootstrap(#[from] BootstrapError),

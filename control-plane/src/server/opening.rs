@@ -1,16 +1,19 @@
 //! Opening a data directory: the lock that keeps a second server out, then the store.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use skiff_api::Revision;
 use skiff_engine::State;
+use tokio::net::TcpListener;
 
 use super::ServerError;
 use crate::members::record::Record;
 use crate::members::roster::Roster;
 use crate::peers::Peers;
+use crate::recovery;
 use crate::store::{News, OpenError, Store, StoreConfig};
 use crate::watch::WatchHub;
 
@@ -46,8 +49,26 @@ pub(super) async fn open_store(
     Ok((store, hub))
 }
 
+/// Listens where it is wanted; port 0 takes a free one.
+pub(super) async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Listen {
+        address: wanted,
+        source,
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Locks a data directory that a server can work in.
+pub(super) fn take_data_dir(dir: &Path) -> Result<File, ServerError> {
+    let lock = lock_data_dir(dir)?;
+    recovery::refuse_unfinished(dir)?;
+    Ok(lock)
+}
+
 /// Two servers on one directory would destroy it; the lock goes with the process.
-pub(super) fn lock_data_dir(dir: &Path) -> Result<File, ServerError> {
+pub(crate) fn lock_data_dir(dir: &Path) -> Result<File, ServerError> {
     let data_dir = |source| ServerError::DataDir {
         path: dir.to_owned(),
         source,

@@ -41,7 +41,7 @@ pub(super) async fn find_place(
 }
 
 /// This machine's name, as a server's name may be.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_str().unwrap_or_default().to_lowercase();
     let good = join::check_name("server", &name).is_ok();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use crate::backup;
 use crate::cluster::Cluster;
 use crate::forward;
 use crate::http::{self, Api};
@@ -23,6 +24,7 @@ pub(super) fn all(
 ) -> Router {
     let store = cluster.store().clone();
     let api = Api::new(store.clone(), hub.clone(), nodes.clone());
+    let backup = backup::router(store.clone(), pki.clone());
     let join = Join {
         store: store.clone(),
         nodes: nodes.clone(),
@@ -30,6 +32,7 @@ pub(super) fn all(
     };
     let router = join::router(join)
         .merge(cluster.router())
+        .merge(backup)
         .merge(http::router(Arc::new(api)));
     forward::layer(router, store, peers.clone())
 }

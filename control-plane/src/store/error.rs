@@ -74,7 +74,8 @@ pub enum OpenError {
     /// There is a checkpoint but no log.
     #[error(
         "there is a checkpoint at entry {index} but no raft log: writes acknowledged later would be \
-         forgotten. Put the log directory back, or restore a backup of the data directory"
+         forgotten. Put the log directory back; or, if other servers run, move this server's data \
+         directory away and let it join again; or make a new one with `skiff cluster restore`"
     )]
     LogMissing {
         /// What the checkpoint holds.
@@ -83,8 +84,9 @@ pub enum OpenError {
     /// The log was cut behind a checkpoint that is not there.
     #[error(
         "the raft log begins behind entry {base} and no good checkpoint reaches it. If other \
-         servers run, move this server's directory away and let it join again; otherwise restore a \
-         backup of the data directory"
+         servers run, move this server's data directory away and let it join again; otherwise go \
+         on with a server that is left with `skiff cluster recover`, or with a backup with `skiff \
+         cluster restore`"
     )]
     CheckpointMissing {
         /// Where the log begins.

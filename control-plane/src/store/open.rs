@@ -4,8 +4,7 @@ use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use protobuf::Message as _;
-use raft::eraftpb::{ConfChangeType, ConfChangeV2, ConfState, EntryType};
+use raft::eraftpb::{ConfState, EntryType};
 use raft::{GetEntriesContext, Storage};
 use skiff_api::{Object, Revision};
 use skiff_engine::State;
@@ -21,8 +20,8 @@ const READY_LIMIT: Duration = Duration::from_secs(120);
 /// A killed server lets go of its directory only when its last write to the disk is done.
 const LOCK_LIMIT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(20);
-/// Bytes of entries that are read at once when the log is looked through.
-const SCANNED_AT_ONCE: u64 = 4 << 20;
+/// Entries that are looked through at once when a log is opened.
+const SCAN_BYTES: u64 = 4 << 20;
 /// Tasks that wait for the keeper; one more state would only be older when its turn comes.
 const TASKS_QUEUED: usize = 1;
 
@@ -41,19 +40,40 @@ pub(crate) fn recover(
     mut config: StoreConfig,
     on_applied: OnApplied,
 ) -> Result<(Parts, bool), OpenError> {
-    let lock = lock(&config)?;
+    let stopped = read(&mut config)?;
+    let alone = stopped.alone;
+    Ok((connect(config, stopped, on_applied)?, alone))
+}
+
+/// What the directory of a stopped member holds.
+pub(crate) struct Stopped {
+    pub(crate) log: Log,
+    /// The state to go on from.
+    pub(crate) at: StateAt,
+    /// The newest checkpoint.
+    newest: Option<Mark>,
+    /// The group has this member only.
+    alone: bool,
+    /// Keeps others out of the directory.
+    pub(crate) lock: Box<dyn Send + Sync>,
+}
+
+/// Reads what the directory of a stopped member holds.
+pub(crate) fn read(config: &mut StoreConfig) -> Result<Stopped, OpenError> {
+    let lock = lock(config)?;
     let checkpoint = config.checkpoints.load().map_err(OpenError::Checkpoint)?;
-    let (state, mark) = restore(checkpoint)?;
-    let log = open_log(&config, mark.as_ref())?;
-    let alone = start_at(&log, mark.as_ref(), config.member)?;
-    let newest = mark.clone();
+    let (state, newest) = restore(checkpoint)?;
+    let log = open_log(config, newest.as_ref())?;
+    let alone = start_at(&log, newest.as_ref(), config.member)?;
+    let mark = newest.clone();
     let mark = mark.unwrap_or_else(|| beginning(&log.view().base()));
-    let recovered = Recovered {
+    Ok(Stopped {
+        log,
         at: StateAt { mark, state },
         newest,
-        on_applied,
-    };
-    Ok((connect(config, log, lock, recovered)?, alone))
+        alone,
+        lock,
+    })
 }
 
 fn lock(config: &StoreConfig) -> Result<Box<dyn Send + Sync>, OpenError> {
@@ -143,39 +163,32 @@ fn start_at(log: &Log, mark: Option<&Mark>, member: u64) -> Result<bool, OpenErr
         view.start_at(mark.index, mark.conf_state.clone());
     }
     let conf_state = view.initial_state().map_err(OpenError::Raft)?.conf_state;
-    let alone = conf_state.voters == [member] && conf_state.voters_outgoing.is_empty();
+    if conf_state.voters != [member] || !conf_state.voters_outgoing.is_empty() {
+        return Ok(false);
+    }
+    // Others may have been let in since the checkpoint.
     let from = mark.map_or(view.base().index, |mark| mark.index) + 1;
-    Ok(alone && !others_got_a_vote(&view, from).map_err(OpenError::Raft)?)
+    Ok(!changes_members(&view, from).map_err(OpenError::Raft)?)
 }
 
-/// Whether the log behind the checkpoint gives another member a vote: then this one no longer
-/// decides alone, and must not be waited for.
-fn others_got_a_vote(view: &LogView, from: u64) -> raft::Result<bool> {
-    let mut next = from;
-    while next <= view.last() {
+/// Whether the log changes the members from an index on.
+fn changes_members(view: &LogView, mut from: u64) -> raft::Result<bool> {
+    let end = view.last() + 1;
+    while from < end {
         let context = GetEntriesContext::empty(false);
-        let entries = view.entries(next, view.last() + 1, SCANNED_AT_ONCE, context)?;
-        let Some(last) = entries.last() else { break };
-        next = last.index + 1;
-        let changes = entries
+        let entries = view.entries(from, end, SCAN_BYTES, context)?;
+        let Some(last) = entries.last() else {
+            break;
+        };
+        if entries
             .iter()
-            .filter(|entry| entry.get_entry_type() == EntryType::EntryConfChangeV2);
-        for entry in changes {
-            let change = ConfChangeV2::parse_from_bytes(&entry.data)?;
-            let mut singles = change.get_changes().iter();
-            if singles.any(|one| one.get_change_type() == ConfChangeType::AddNode) {
-                return Ok(true);
-            }
+            .any(|entry| entry.entry_type != EntryType::EntryNormal)
+        {
+            return Ok(true);
         }
+        from = last.index + 1;
     }
     Ok(false)
-}
-
-struct Recovered {
-    at: StateAt,
-    /// The newest checkpoint.
-    newest: Option<Mark>,
-    on_applied: OnApplied,
 }
 
 /// The parts of a store, connected but not started.
@@ -223,21 +236,17 @@ fn start(parts: Parts) -> Result<Inner, OpenError> {
 
 fn connect(
     config: StoreConfig,
-    log: Log,
-    lock: Box<dyn Send + Sync>,
-    recovered: Recovered,
+    stopped: Stopped,
+    on_applied: OnApplied,
 ) -> Result<Parts, OpenError> {
-    let Recovered {
-        at,
-        newest,
-        on_applied,
-    } = recovered;
-    let (view, fatal) = (log.view(), config.on_fatal);
-    let applied = at.mark.index;
-    let shared = Arc::new(Shared::new(at.clone()));
+    let (view, fatal) = (stopped.log.view(), config.on_fatal);
+    let applied = stopped.at.mark.index;
+    let shared = Arc::new(Shared::new(stopped.at.clone()));
     view.set_snapshots(shared.clone());
     let node = Node::new(config.member, view.clone(), applied, config.elections)
         .map_err(OpenError::Raft)?;
+    // Who this member is can be asked before its thread has done anything.
+    node.fill_status(&mut shared.status_mut());
     let inbox = Arc::new(Inbox::default());
     let (writer_jobs, jobs) = channel();
     let (applier_entries, decided) = channel();
@@ -247,10 +256,10 @@ fn connect(
         tasks,
         writer: writer_jobs.clone(),
         inbox: inbox.clone(),
-        newest,
+        newest: stopped.newest,
     };
     let applier = Applier {
-        at,
+        at: stopped.at,
         decided,
         shared: shared.clone(),
         inbox: inbox.clone(),
@@ -261,7 +270,7 @@ fn connect(
         fatal: fatal.clone(),
     };
     let writer = Writer {
-        log,
+        log: stopped.log,
         jobs,
         inbox: inbox.clone(),
         outbound: config.outbound.clone(),
@@ -285,7 +294,7 @@ fn connect(
         writer,
         view,
         tasks: keeper,
-        lock,
+        lock: stopped.lock,
     })
 }
 

@@ -259,10 +259,7 @@ fn checkpoints_cut_the_log_and_the_one_before_is_as_good() {
         world.checkpoints.spoil_newest();
         let err = Store::open(config(), ignore()).err().unwrap();
         assert!(matches!(err, OpenError::CheckpointMissing { .. }), "{err}");
-        assert!(
-            err.to_string().contains("backup of the data directory"),
-            "{err}"
-        );
+        assert!(err.to_string().contains("skiff cluster restore"), "{err}");
     });
 }
 

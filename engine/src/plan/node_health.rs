@@ -30,6 +30,10 @@ const SOURCE: &str = "node-controller";
 /// A node silent for this long counts as lost: four heartbeats.
 pub const SILENT_AFTER: Duration = Duration::from_secs(4);
 
+/// A node silent for this long may be falling: the heartbeats of nodes that are cut off in one
+/// moment end within one beat, and half of one is for the way here.
+const LATE_AFTER: Duration = Duration::from_millis(2500);
+
 /// A node whose agent says that it is not ready keeps its pods for this long: to restart a
 /// container engine is no reason to move everything.
 const UNREADY_PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +48,9 @@ pub struct Heartbeats {
 }
 
 impl Heartbeats {
-    fn silence(&self, node: &str) -> Duration {
+    /// How long a node has been silent, as far as this leader can tell.
+    #[must_use]
+    pub fn silence(&self, node: &str) -> Duration {
         self.silent.get(node).copied().unwrap_or(self.listening)
     }
 }
@@ -81,6 +87,9 @@ pub fn node_health(state: &State, heartbeats: &Heartbeats, stamper: &mut Stamper
         let silence = heartbeats.silence(&node.key().name);
         if silence < SILENT_AFTER {
             plan.look_again(stamper.at().after(SILENT_AFTER - silence));
+            if silence >= LATE_AFTER {
+                fallen.late.insert(node.key().name.clone());
+            }
         }
         if is_well(node, silence) {
             continue;
@@ -94,6 +103,7 @@ pub fn node_health(state: &State, heartbeats: &Heartbeats, stamper: &mut Stamper
         }
         nodes.push(tended.node);
     }
+    fallen.now = stamper.at();
     eviction::plan(state, &nodes, &fallen, stamper, &mut plan);
     plan
 }

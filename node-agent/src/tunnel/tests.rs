@@ -55,7 +55,7 @@ async fn agent() -> SendRequest<Empty<Bytes>> {
         heartbeat: Duration::from_secs(1),
         runtime: sim,
         view: watch::channel(view).1,
-        connected: Arc::default(),
+        connected: watch::channel(BTreeSet::new()).0,
     });
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     tokio::spawn(async move { tunnel.serve(theirs).await });

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Cluster, UP_MAX, address_on, command_on, items};
+use super::{Cluster, Ground, UP_MAX, items};
 use crate::api::{Api, Call, Identity};
 use crate::hosts::Hosts;
 use crate::process::Process;
 use crate::skiff::{self, Said};
+use crate::slowdisk::SlowDisk;
 use crate::{wait, writers};
 
 /// A server that joined.
@@ -30,21 +31,26 @@ impl Cluster {
     /// So many servers, all of them voters, and no node.
     #[must_use]
     pub fn servers(count: usize) -> Self {
-        let mut cluster = Self::server();
-        for _ in 1..count {
-            cluster.join_server();
-        }
-        cluster.wait_for_voters(count);
-        cluster
+        Self::founded_on(Ground::Here, count)
     }
 
     /// A server on each of some hosts, all of them voters.
     #[must_use]
     pub fn servers_on(hosts: Hosts) -> Self {
         let count = hosts.count();
+        Self::founded_on(Ground::Hosts(hosts), count)
+    }
+
+    /// So many servers with a slow disk, all of them voters.
+    #[must_use]
+    pub fn servers_on_slow_disk(disk: SlowDisk, count: usize) -> Self {
+        Self::founded_on(Ground::SlowDisk(disk), count)
+    }
+
+    fn founded_on(ground: Ground, count: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("server");
-        let mut cluster = Self::start("server", &data, folder, &[], Some(hosts));
+        let mut cluster = Self::start("server", &data, folder, &[], ground);
         for _ in 1..count {
             cluster.join_server();
         }
@@ -58,7 +64,10 @@ impl Cluster {
     /// If they all run on this one.
     #[must_use]
     pub fn hosts(&self) -> &Hosts {
-        self.hosts.as_ref().expect("servers on hosts of their own")
+        match &self.ground {
+            Ground::Hosts(hosts) => hosts,
+            Ground::Here | Ground::SlowDisk(_) => panic!("the servers share this host"),
+        }
     }
 
     /// How many servers there are.
@@ -75,7 +84,7 @@ impl Cluster {
         let number = self.count();
         let name = format!("{}-s{number}", self.prefix);
         let data = self.folder.path().join(format!("server-{number}"));
-        let address = address_on(self.hosts.as_ref(), number);
+        let address = self.ground.address(number);
         let token = fs::read_to_string(self.data.join("server.token")).expect("read server.token");
         let first = format!("https://{}", self.address);
         let data_dir = data.display().to_string();
@@ -107,7 +116,7 @@ impl Cluster {
     }
 
     fn start_joined(&self, number: usize, name: &str, args: &[String]) -> Process {
-        let mut command = command_on(self.hosts.as_ref(), number);
+        let mut command = self.ground.command(number);
         Process::start(name, command.args(args), self.folder.path())
     }
 

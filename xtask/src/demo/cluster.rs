@@ -1,4 +1,4 @@
-//! The demo's processes: one server and its agents, started, killed, and ended to the last container.
+//! The demo's processes: servers and agents, started, killed, and ended to the last container.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,40 +14,112 @@ use crate::tools;
 /// Longest wait for anything that the demo shows; on two cores most of it takes a few seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
-const ADDRESS: &str = "127.0.0.1:16443";
+/// Where the first server listens; the next one on the next port, and so on.
+const PORT: u16 = 16443;
+
+/// The containers of the shop's namespace.
+const OF_SHOP: &str = "label=io.skiff.namespace=shop";
 
 /// A running demo.
 pub(super) struct Cluster {
     skiff: PathBuf,
     folder: PathBuf,
+    servers: usize,
+    /// The server whose kubeconfig the person uses, by number.
+    asked: usize,
     processes: BTreeMap<String, Child>,
 }
 
 impl Cluster {
-    /// Starts the server and waits for its API.
-    pub(super) fn start() -> Done<Self> {
+    /// Starts so many servers, the first of which founds the cluster that the others join, and waits
+    /// until all of them vote.
+    pub(super) fn start(servers: usize) -> Done<Self> {
         let folder = folder();
         fs::create_dir_all(&folder).map_err(|source| file(&folder, source))?;
         let skiff = tools::skiff_binary();
         let mut cluster = Self {
             skiff,
             folder,
+            servers,
+            asked: 0,
             processes: BTreeMap::new(),
         };
-        let data = cluster.folder.join("server").display().to_string();
-        cluster.spawn(
-            "server",
-            &["server", "--data-dir", &data, "--listen", ADDRESS],
-        )?;
-        cluster.until("the API answers", &["get", "namespaces"], |_| true)?;
+        for number in 0..servers {
+            cluster.start_server(number)?;
+            cluster.until("the API answers", &["get", "namespaces"], |_| true)?;
+        }
+        if servers > 1 {
+            cluster.until("all servers vote", &["cluster", "status"], |status| {
+                let roles = status.column("ROLE");
+                let votes = roles
+                    .iter()
+                    .filter(|role| ["leader", "voter"].contains(role));
+                votes.count() == servers
+            })?;
+        }
         Ok(cluster)
     }
 
-    /// Starts the agent of a node, which joins by the server's token.
+    /// Starts a server, or starts it again: who joined already needs neither `--join` nor a token,
+    /// and does not mind them.
+    pub(super) fn start_server(&mut self, number: usize) -> Done {
+        let name = server_name(number);
+        let data = self.folder.join(&name).display().to_string();
+        let listen = address(number);
+        let mut args = vec!["server", "--data-dir", &data, "--listen", &listen];
+        if self.servers > 1 {
+            args.extend(["--name", &name]);
+        }
+        let (founder, token);
+        if number > 0 {
+            founder = format!("https://{}", address(0));
+            token = self.token("server.token")?;
+            args.extend(["--join", &founder, "--token", token.trim()]);
+        }
+        self.spawn(&name, &args)
+    }
+
+    /// Ends a server at once, by SIGKILL.
+    pub(super) fn kill_server(&mut self, number: usize) {
+        let name = server_name(number);
+        say(&format!("$ kill -9 <{name}>"));
+        if let Some(server) = self.processes.remove(&name) {
+            end(server);
+        }
+    }
+
+    /// How many servers there are.
+    pub(super) const fn servers(&self) -> usize {
+        self.servers
+    }
+
+    /// The server whose kubeconfig the person uses.
+    pub(super) const fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// From now on the person uses this server's kubeconfig.
+    pub(super) const fn ask(&mut self, number: usize) {
+        self.asked = number;
+    }
+
+    /// The kubeconfig that a server wrote: it names that server.
+    pub(super) fn kubeconfig(&self, number: usize) -> PathBuf {
+        self.folder
+            .join(server_name(number))
+            .join("admin.kubeconfig")
+    }
+
+    fn token(&self, name: &str) -> Done<String> {
+        let path = self.folder.join(server_name(0)).join(name);
+        fs::read_to_string(&path).map_err(|source| file(&path, source))
+    }
+
+    /// Starts the agent of a node, which knows all servers and joins by the first one's token.
     pub(super) fn start_agent(&mut self, node: &str) -> Done {
-        let token = self.folder.join("server/agent.token");
-        let token = fs::read_to_string(&token).map_err(|source| file(&token, source))?;
-        let server = format!("https://{ADDRESS}");
+        let token = self.token("agent.token")?;
+        let servers = (0..self.servers).map(|number| format!("https://{}", address(number)));
+        let server = servers.collect::<Vec<_>>().join(",");
         let data = self.folder.join(node).display().to_string();
         let join = ["--server", &server, "--token", token.trim()];
         let own = ["--data-dir", &data, "--name", node];
@@ -60,6 +132,26 @@ impl Cluster {
     /// Runs a `skiff` command before the person's eyes.
     pub(super) fn show(&self, args: &[&str]) -> Done {
         run(&mut self.skiff(args))
+    }
+
+    /// What a `skiff` command prints.
+    pub(super) fn read(&self, args: &[&str]) -> Done<String> {
+        read(&mut self.skiff(args))
+    }
+
+    /// Runs a `kubectl` command before the person's eyes.
+    pub(super) fn show_kubectl(&self, args: &[&str]) -> Done {
+        let mut kubectl = command("kubectl", []);
+        run(kubectl
+            .args(args)
+            .env("KUBECONFIG", self.kubeconfig(self.asked)))
+    }
+
+    /// Ids of the shop's running containers, sandboxes counted, sorted.
+    pub(super) fn containers_of_shop(&self) -> Done<Vec<String>> {
+        let mut found = ids(&["ps", "--quiet", "--no-trunc", "--filter", OF_SHOP])?;
+        found.sort();
+        Ok(found)
     }
 
     /// Waits until the table that a command prints shows a fact.
@@ -90,8 +182,7 @@ impl Cluster {
     /// Kills the running container of the shop's service of that name.
     pub(super) fn kill_one_container(&self, service: &str) -> Done {
         let wanted = format!("label=io.skiff.container={service}");
-        let of_shop = "label=io.skiff.namespace=shop";
-        let found = ids(&["ps", "--quiet", "--filter", of_shop, "--filter", &wanted])?;
+        let found = ids(&["ps", "--quiet", "--filter", OF_SHOP, "--filter", &wanted])?;
         let first = found
             .first()
             .ok_or_else(|| Failure::Broken(format!("no {service} runs")))?;
@@ -113,7 +204,7 @@ impl Cluster {
 
     /// Leaves everything running and says how to go on.
     pub(super) fn keep(self) {
-        let kubeconfig = self.folder.join("server/admin.kubeconfig");
+        let kubeconfig = self.kubeconfig(self.asked);
         say(&format!(
             "\nThe cluster keeps running. Use it:\n  export KUBECONFIG={}\n  {} get pods -A -o wide\n  \
              kubectl get pods -A -o wide\nEnd it: cargo xtask demo --stop",
@@ -133,7 +224,7 @@ impl Cluster {
     fn skiff(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.skiff);
         command.args(args).current_dir(shell::root());
-        command.env("KUBECONFIG", self.folder.join("server/admin.kubeconfig"));
+        command.env("KUBECONFIG", self.kubeconfig(self.asked));
         command
     }
 
@@ -240,6 +331,18 @@ fn remove_all(list: &[&str], remove: &[&str]) -> Done {
 fn ids(list: &[&str]) -> Done<Vec<String>> {
     let found = read(Command::new("docker").args(list))?;
     Ok(found.lines().map(str::to_owned).collect())
+}
+
+/// A server's name, which is also that of its folder.
+pub(super) fn server_name(number: usize) -> String {
+    match number {
+        0 => "server".to_owned(),
+        joined => format!("server-{}", joined + 1),
+    }
+}
+
+fn address(number: usize) -> String {
+    format!("127.0.0.1:{}", usize::from(PORT) + number)
 }
 
 fn label(node: &str) -> String {

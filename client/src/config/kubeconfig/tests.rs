@@ -99,3 +99,61 @@ fn a_token_is_never_shown() {
     let config = one().client_config(None).unwrap();
     assert!(!format!("{config:?}").contains("secret"));
 }
+
+/// A cluster with these extensions.
+fn extended(extensions: &str) -> Result<ClientConfig, ConfigError> {
+    let text = format!(
+        "
+current-context: dev
+clusters:
+- name: dev
+  cluster:
+    server: https://a:6443
+    tls-server-name: skiff
+    insecure-skip-tls-verify: true
+    extensions: {extensions}
+contexts:
+- name: dev
+  context: {{cluster: dev}}
+"
+    );
+    Kubeconfig::parse(&text, Path::new("config"))?.client_config(None)
+}
+
+#[test]
+fn further_servers_stand_in_an_extension() {
+    let cases = [
+        ("none", "[]", "https://a:6443"),
+        (
+            "two more, and the first once again",
+            "[{name: skiff.io/servers, extension: {servers: ['https://b:6443', 'https://a:6443', 'c:1']}}]",
+            "https://a:6443 https://b:6443 https://c:1",
+        ),
+        (
+            "those of other programs are passed over",
+            "[{name: minikube, extension: {provider: x}}, {name: empty}]",
+            "https://a:6443",
+        ),
+    ];
+    for (name, extensions, expected) in cases {
+        let servers = extended(extensions).unwrap().servers;
+        assert!(servers.iter().all(|s| s.tls_name() == "skiff"), "{name}");
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        assert_eq!(servers.join(" "), expected, "{name}");
+    }
+    let bad = [
+        (
+            "[{name: skiff.io/servers, extension: {servers: b}}]",
+            "extension skiff.io/servers of cluster \"dev\" in the kubeconfig cannot be read; \
+             write extension: {servers: [https://HOST:PORT]}",
+        ),
+        (
+            "[{name: skiff.io/servers, extension: {servers: ['ftp://b']}}]",
+            "\"ftp://b\" is not a server address: the scheme must be https or http; write \
+             https://HOST:PORT",
+        ),
+    ];
+    for (extensions, expected) in bad {
+        assert_eq!(extended(extensions).unwrap_err().to_string(), expected);
+    }
+}

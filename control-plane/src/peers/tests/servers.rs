@@ -78,7 +78,7 @@ impl Cluster {
 
     async fn boot(&mut self, id: u64) {
         let machine = self.machine(id);
-        let tls = Arc::new(self.pki.client_tls().unwrap());
+        let tls = Arc::new(tls_config(&self.pki).unwrap());
         let peers = Peers::new(id, tls, self.listed.subscribe());
         let hub = WatchHub::new(Revision(0), 1 << 20);
         let publisher = hub.clone();

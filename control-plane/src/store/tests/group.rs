@@ -169,6 +169,29 @@ fn a_member_that_is_too_far_behind_gets_a_snapshot_and_keeps_it() {
 }
 
 #[test]
+fn a_founder_that_comes_back_knows_from_its_log_that_it_is_no_longer_alone() {
+    run(async {
+        let wire = Wire::default();
+        let world = World::new(1);
+        let first = wire.open_in(&world, 1, &[1]);
+        let second = wire.open_in(&World::new(2), 2, &[1]);
+        for change in [MemberChange::AddLearner(2), MemberChange::Promote(2)] {
+            first.change_members(change).await.unwrap();
+        }
+        wire.stores.lock().unwrap().remove(&1);
+        first.shutdown().await;
+        // Only a checkpoint says who the members are, and there is none: a member that believed to
+        // be alone would wait here for its own election, without a word to the other.
+        let again = wire.open_in(&world, 1, &[1]);
+        let stores = [again, second];
+        let at = leader(&stores).await;
+        stores[at].propose(create("after", 10)).await.unwrap();
+        until(&stores[0], |store| store.state().len() == 1).await;
+        wire.stores.lock().unwrap().clear();
+    });
+}
+
+#[test]
 fn a_group_of_one_grows_to_three_hands_over_and_shrinks() {
     run(async {
         let wire = Wire::default();

@@ -38,7 +38,7 @@ pub(super) fn plan(
     for node in nodes {
         let name = &node.key().name;
         let suspicion = fallen.company(name).filter(Company::is_suspicious);
-        if let Some(company) = suspicion {
+        if let Some(company) = suspicion.filter(Company::is_certain) {
             tell_stopped(state, node, company, stamper, plan);
         }
         let taints = executing(node, suspicion.is_some());
@@ -203,7 +203,12 @@ fn tell_stopped(
     stamper: &mut Stamper,
     plan: &mut Plan,
 ) {
-    let Company { fell, stood, since } = company;
+    let Company {
+        fell,
+        stood,
+        since,
+        late: _,
+    } = company;
     let message = format!(
         "{fell} of {stood} nodes became not ready together: \
          their pods stay, the fault may lie elsewhere"

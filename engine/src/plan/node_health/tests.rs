@@ -29,12 +29,18 @@ fn pass(world: &mut World, silent: &[&str]) -> Option<Millis> {
         .list(Kind::Node, None)
         .map(|node| node.key().name.to_string())
         .collect();
-    let silence = |name: &str| Duration::from_secs(if silent.contains(&name) { 4 } else { 0 });
+    let silence = |name: &str| if silent.contains(&name) { 4000 } else { 0 };
+    let silences: Vec<_> = nodes.iter().map(|name| (&**name, silence(name))).collect();
+    hear(world, &silences)
+}
+
+/// Runs the plan with nodes that have been silent for so many milliseconds.
+fn hear(world: &mut World, silences: &[(&str, u64)]) -> Option<Millis> {
+    let silent = silences
+        .iter()
+        .map(|(name, millis)| ((*name).to_owned(), Duration::from_millis(*millis)));
     let heartbeats = Heartbeats {
-        silent: nodes
-            .into_iter()
-            .map(|name| (name.clone(), silence(&name)))
-            .collect(),
+        silent: silent.collect(),
         listening: Duration::from_secs(100),
     };
     let mut stamper = world.stamper();
@@ -147,6 +153,49 @@ fn most_nodes_silent_together_stop_evictions() {
     let events = world.state.list(Kind::Event, Some("default"));
     let stopped = events.filter(|event| event.to_value()["reason"] == "EvictionsStopped");
     assert_eq!(stopped.count(), 2, "one for each node");
+}
+
+#[test]
+fn nodes_that_are_cut_off_at_once_keep_their_pods_though_they_fall_one_by_one() {
+    type Row<'a> = (&'a str, &'a [[u64; 3]], &'a [&'a str]);
+    let cases: [Row<'_>; 4] = [
+        (
+            "all are cut off: their beats end within a second",
+            &[[4000, 3100, 3500], [4500, 3600, 4000], [5000, 4100, 4500]],
+            &[],
+        ),
+        (
+            "one is lost, the others beat",
+            &[[3900, 400, 900], [4000, 0, 500]],
+            &["p1"],
+        ),
+        (
+            "the others were only late",
+            &[[4000, 2600, 2700], [4250, 100, 200]],
+            &["p1"],
+        ),
+        (
+            "all are cut off, and two come back",
+            &[[4000, 3100, 3500], [5000, 4100, 4500], [6000, 0, 0]],
+            &["p1"],
+        ),
+    ];
+    for (name, passes, expected) in cases {
+        let mut world = world(3);
+        for [n1, n2, n3] in passes {
+            for (node, silent) in [("n2", *n2), ("n3", *n3)] {
+                // An agent that is back says so.
+                let key = Key::cluster(Kind::Node, node);
+                if silent == 0 {
+                    world.change(&key, |node| {
+                        node["status"]["conditions"][0]["status"] = "True".into();
+                    });
+                }
+            }
+            hear(&mut world, &[("n1", *n1), ("n2", *n2), ("n3", *n3)]);
+        }
+        assert_eq!(leaving(&world), expected, "{name}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ const PAGE: u64 = 500;
 /// All figures of this benchmark.
 pub(crate) fn rows() -> Vec<Row> {
     let cluster = Cluster::server();
-    let identity = Identity::of(&cluster.kubeconfig());
+    let identity = [cluster.identity_of(0)];
     let server = cluster.server.pid();
     load::drive(&identity, 16, WARM_UP, 201, create("warm"));
 
@@ -61,7 +61,8 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-fn create(prefix: &str) -> impl Fn(u64) -> Call + Send + Sync + 'static {
+/// Creates of ConfigMaps of 1 KB, with names that start with `prefix`.
+pub(crate) fn create(prefix: &str) -> impl Fn(u64) -> Call + Send + Sync + 'static {
     let prefix = prefix.to_owned();
     let value = "x".repeat(DATA_BYTES);
     move |number| {
@@ -109,7 +110,7 @@ fn figures(name: &str, rounds: &[(Round, Duration)], goals: Option<(f64, f64)>) 
 }
 
 /// A list of many pods, whole and by its first page.
-fn lists(cluster: &Cluster, identity: &Identity) -> Vec<Row> {
+fn lists(cluster: &Cluster, identity: &[Identity]) -> Vec<Row> {
     let api = cluster.api();
     api.create(
         "/api/v1/namespaces",

@@ -27,12 +27,13 @@ pub(crate) struct Round {
     pub(crate) count: usize,
 }
 
-/// Asks over `connections` until a bound; `call` makes the request of a running number.
+/// Asks over `connections`, spread evenly over `servers`, until a bound; `call` makes the request of
+/// a running number.
 ///
 /// # Panics
 /// If any answer is not of status `expected`: a figure for failures would mean nothing.
 pub(crate) fn drive(
-    identity: &Identity,
+    servers: &[Identity],
     connections: usize,
     until: Until,
     expected: u16,
@@ -47,8 +48,8 @@ pub(crate) fn drive(
     let number = Arc::new(AtomicU64::new(0));
     let (mut latencies, elapsed) = runtime.block_on(async {
         let mut open = Vec::new();
-        for _ in 0..connections {
-            open.push(identity.connect().await.expect("the server accepts"));
+        for server in servers.iter().cycle().take(connections) {
+            open.push(server.connect().await.expect("the server accepts"));
         }
         let began = Instant::now();
         let tasks: Vec<_> = open

@@ -26,11 +26,12 @@ pub(crate) fn describe() -> String {
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let engine = run(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]));
-    let (kernel, engine) = (kernel.trim(), engine.out);
-    format!(
-        "{cores} cores ({model}), {memory}, Linux {kernel}, Docker {}",
-        engine.trim()
-    )
+    let engine = match engine.out.trim() {
+        "" => "no Docker Engine".to_owned(),
+        version => format!("Docker {version}"),
+    };
+    let kernel = kernel.trim();
+    format!("{cores} cores ({model}), {memory}, Linux {kernel}, {engine}")
 }
 
 /// Cores that this process may use.

@@ -3,64 +3,85 @@
 //! stands beside wall time, since it survives a noisy machine.
 
 mod api;
+mod api3;
 mod boot;
+mod failover;
 mod load;
 mod machine;
 mod memory;
+mod options;
 mod pods;
 mod report;
+mod servers;
+mod slowdisk;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use report::Report;
+use options::Options;
+use report::{Report, Row};
 
 /// Measures, and returns what it found.
-type Bench = fn() -> Vec<report::Row>;
+type Measure = fn(&Options) -> Vec<Row>;
 
-const BENCHES: [(&str, Bench); 4] = [
-    ("boot", boot::rows),
-    ("memory", memory::rows),
-    ("api", api::rows),
-    ("pods", pods::rows),
+/// A benchmark, and by which names it is asked for.
+struct Bench {
+    name: &'static str,
+    /// Another benchmark that brings this one along.
+    with: Option<&'static str>,
+    measure: Measure,
+}
+
+const BENCHES: [Bench; 7] = [
+    bench("boot", |_| boot::rows()),
+    bench("memory", |_| memory::rows()),
+    bench("api", |_| api::rows()),
+    Bench {
+        name: "api3",
+        with: Some("api"),
+        measure: |_| api3::rows(),
+    },
+    bench("pods", |_| pods::rows()),
+    bench("failover", |options| failover::rows(options.kills)),
+    bench("slowdisk", |options| slowdisk::rows(options.minutes)),
 ];
 
-fn main() -> ExitCode {
-    let mut json = None;
-    let mut wanted = Vec::new();
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--json" => match args.next() {
-                Some(file) => json = Some(PathBuf::from(file)),
-                None => return usage("--json: a file must follow"),
-            },
-            name if BENCHES.iter().any(|(known, _)| *known == name) => wanted.push(arg),
-            other => return usage(&format!("no bench is called `{other}`")),
-        }
+const fn bench(name: &'static str, measure: Measure) -> Bench {
+    Bench {
+        name,
+        with: None,
+        measure,
     }
-    let chosen = BENCHES
-        .iter()
-        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name));
+}
+
+fn main() -> ExitCode {
+    let names = BENCHES.map(|bench| bench.name);
+    let options = match Options::parse(std::env::args().skip(1), &names) {
+        Ok(options) => options,
+        Err(why) => {
+            let names = names.join("|");
+            eprintln!(
+                "bench: {why}\nusage: cargo xtask bench [{names}]… [--json FILE] [--kills N] \
+                 [--minutes N]"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    let chosen = BENCHES.iter().filter(|bench| {
+        options.wants(bench.name) || bench.with.is_some_and(|other| options.wants(other))
+    });
     let reports: Vec<Report> = chosen
-        .map(|(name, rows)| {
-            let report = Report::new(name, rows());
+        .map(|bench| {
+            let report = Report::new(bench.name, (bench.measure)(&options));
             println!("{report}");
             report
         })
         .collect();
-    if let Some(path) = json {
+    if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&reports).expect("a report is plain data");
-        if let Err(why) = std::fs::write(&path, text + "\n") {
+        if let Err(why) = std::fs::write(path, text + "\n") {
             eprintln!("bench: write {}: {why}", path.display());
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
-}
-
-fn usage(why: &str) -> ExitCode {
-    let names = BENCHES.map(|(name, _)| name).join("|");
-    eprintln!("bench: {why}\nusage: cargo xtask bench [{names}]… [--json FILE]");
-    ExitCode::from(2)
 }

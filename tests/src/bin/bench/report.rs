@@ -19,6 +19,9 @@ pub(crate) struct Row {
     pub(crate) target: Option<Target>,
     /// Lowest and highest of the rounds.
     pub(crate) spread: [f64; 2],
+    /// Why there is no value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) absent: Option<&'static str>,
 }
 
 /// A bound that a figure should keep.
@@ -43,6 +46,15 @@ impl Row {
             unit,
             target: None,
             spread,
+            absent: None,
+        }
+    }
+
+    /// A figure that could not be taken here; `why` stands in its place.
+    pub(crate) fn absent(name: &str, why: &'static str) -> Self {
+        Self {
+            absent: Some(why),
+            ..Self::new(name, "", &[])
         }
     }
 
@@ -92,8 +104,13 @@ impl fmt::Display for Report {
             unit,
             target,
             spread: [low, high],
+            absent,
         } in &self.rows
         {
+            if let Some(why) = absent {
+                writeln!(f, "| {name} | {why} | | | |")?;
+                continue;
+            }
             let target = match target {
                 Some(Target::AtMost(bound)) => {
                     format!("≤ {bound}{}", if value <= bound { "" } else { " (missed)" })
@@ -113,12 +130,58 @@ impl fmt::Display for Report {
     }
 }
 
-/// Three digits that matter.
+/// Three digits that matter; counts whole.
 fn short(value: f64) -> String {
     match value.abs() {
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_keep_three_digits_and_counts_all_of_theirs() {
+        let cases = [
+            (0.0, "0"),
+            (30.0, "30"),
+            (48_123.0, "48123"),
+            (0.1234, "0.123"),
+            (1.2345, "1.23"),
+            (12.345, "12.3"),
+            (1234.5, "1234"),
+            (-7.5, "-7.50"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(short(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_missed_target_says_so_and_an_absent_figure_says_why() {
+        let rows = vec![
+            Row::new("kept", "ms", &[3.0, 1.0, 2.0]).at_most(2.0),
+            Row::new("missed", "", &[1.0]).at_most(0.0),
+            Row::absent("etcd", "not installed"),
+        ];
+        let report = Report {
+            bench: "b".to_owned(),
+            commit: "c".to_owned(),
+            machine: "m".to_owned(),
+            rows,
+        };
+        let expected = "\
+            ## b (c)\nm\n\
+            | what | median | unit | target | lowest .. highest |\n\
+            |---|---|---|---|---|\n\
+            | kept | 2 | ms | ≤ 2 | 1 .. 3 |\n\
+            | missed | 1 |  | ≤ 0 (missed) | 1 .. 1 |\n\
+            | etcd | not installed | | | |\n";
+        assert_eq!(report.to_string(), expected);
     }
 }

@@ -1,0 +1,145 @@
+//! The tasks of an agent and the channels between them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use futures_util::StreamExt as _;
+use skiff_client::Client;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::ENGINE_RETRY;
+use crate::config::AgentConfig;
+use crate::desired::{self, Desired};
+use crate::directory::{Directory, Known};
+use crate::events;
+use crate::fields::Place;
+use crate::identity::{Home, Identity, wall_clock};
+use crate::memory::Failures;
+use crate::node::{Facts, NodeKeeper};
+use crate::probe::Probes;
+use crate::reconcile::{EngineState, Reconciler, View};
+use crate::runtime::Runtime;
+use crate::servers::Servers;
+use crate::statuses::Statuses;
+use crate::tunnel::Tunnel;
+use crate::volumes::Volumes;
+use crate::work::Tools;
+
+/// Images pulled at once: more of them share the same wire.
+const PULLS_MAX: usize = 3;
+
+/// An agent that knows who it is.
+pub(super) struct Agent {
+    pub(super) config: AgentConfig,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) client: Client,
+    pub(super) facts: Facts,
+    pub(super) tasks: JoinSet<()>,
+}
+
+impl Agent {
+    /// Starts all tasks but the renewal of the certificate.
+    pub(super) fn start(
+        &mut self,
+        identity: watch::Receiver<Arc<Identity>>,
+        servers: Known,
+        home: &Home,
+        stop: &CancellationToken,
+    ) {
+        let wake = Arc::new(Notify::new());
+        let (view, shown) = watch::channel(View::default());
+        let (engine, engine_state) = watch::channel(EngineState::None);
+        self.start_reconciler(&wake, view, engine, stop);
+        let (connected, links) = watch::channel(BTreeSet::new());
+        let tunnel = Arc::new(Tunnel {
+            agent_id: self.facts.agent_id.clone(),
+            identity,
+            heartbeat: self.config.heartbeat,
+            runtime: Arc::clone(&self.runtime),
+            view: shown,
+            connected,
+        });
+        let (known, servers) = watch::channel(Arc::new(servers));
+        self.tasks.spawn(tunnel.keep_all(servers));
+        let directory = Directory {
+            client: self.client.clone(),
+            home: home.clone(),
+            known,
+        };
+        self.tasks.spawn(directory.run(links.clone()));
+        let keeper = NodeKeeper {
+            client: self.client.clone(),
+            facts: self.facts.clone(),
+            engine: engine_state,
+        };
+        let until = stop.clone();
+        self.tasks
+            .spawn(async move { keeper.run(links, until).await });
+        self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
+    }
+
+    fn start_reconciler(
+        &mut self,
+        wake: &Arc<Notify>,
+        view: watch::Sender<View>,
+        engine: watch::Sender<EngineState>,
+        stop: &CancellationToken,
+    ) {
+        let servers: Arc<dyn Servers> = Arc::new(self.client.clone());
+        let (events, outbox) = events::channel();
+        let (told, desired) = watch::channel(Desired::default());
+        let statuses = Statuses::default();
+        let cpus = usize::try_from(self.facts.engine.cpus).unwrap_or(1).max(1);
+        let starts = self.config.starts_max.unwrap_or(cpus * 2).max(1);
+        let tools = Tools {
+            runtime: Arc::clone(&self.runtime),
+            servers: Arc::clone(&servers),
+            volumes: Volumes::new(&self.config.data_dir),
+            events: events.clone(),
+            starts: Semaphore::new(starts),
+            pulls: Semaphore::new(PULLS_MAX),
+            place: Place {
+                node: self.facts.name.clone(),
+                host_ip: self.facts.ip,
+                pod_ip: None,
+                cpu_millicores: self.facts.cpu_millicores,
+                memory_bytes: self.facts.memory_bytes,
+            },
+            failures: Mutex::new(Failures::default()),
+            clock: Arc::new(wall_clock),
+        };
+        let reconciler = Reconciler {
+            tools: Arc::new(tools),
+            desired,
+            wake: Arc::clone(wake),
+            probes: Probes::new(Arc::clone(&self.runtime), events, Arc::clone(wake)),
+            statuses: statuses.clone(),
+            scheme: self.facts.engine.runtime_name.clone(),
+            view,
+            engine,
+        };
+        self.tasks.spawn(reconciler.run(stop.clone()));
+        let sender = Arc::clone(&servers);
+        self.tasks.spawn(async move { statuses.send(sender).await });
+        let node = self.facts.name.clone();
+        self.tasks
+            .spawn(async move { events::send(outbox, servers, &node).await });
+        let (client, node) = (self.client.clone(), self.facts.name.clone());
+        self.tasks
+            .spawn(async move { desired::follow(client, &node, &told).await });
+    }
+}
+
+/// Turns what the engine reports into wake-ups; an engine that comes back is one as well.
+async fn listen(runtime: Arc<dyn Runtime>, wake: Arc<Notify>) {
+    loop {
+        let mut events = runtime.events();
+        while let Some(Ok(_)) = events.next().await {
+            wake.notify_one();
+        }
+        tokio::time::sleep(ENGINE_RETRY).await;
+        wake.notify_one();
+    }
+}
