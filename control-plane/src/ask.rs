@@ -1,7 +1,6 @@
 //! One request from this server to another, over TLS on the one port: joining, announcing, and what
 //! only the leader knows. Bounded in time and size; a failure says who did not answer.
 
-use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +36,17 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
-    /// The server is not one of this cluster.
+    /// The server's certificate is good, but not for the name that was dialled.
     #[error(
-        "the server at {address} does not belong to this cluster, or its certificate is not for \
-         that name"
+        "the certificate of the server at {address} is not for that name; use another of its \
+         addresses, or start it with --advertise {address}"
     )]
+    Misnamed {
+        /// Who was asked.
+        address: String,
+    },
+    /// The server is not one of this cluster.
+    #[error("the server at {address} does not belong to this cluster")]
     Stranger {
         /// Who was asked.
         address: String,
@@ -69,7 +74,7 @@ impl AskError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
-            Self::Stranger { .. } => false,
+            Self::Stranger { .. } | Self::Misnamed { .. } => false,
             Self::Refused(status) => status.code >= 500 || status.code == 429,
         }
     }
@@ -130,14 +135,7 @@ impl Ask<'_> {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let connector = TlsConnector::from(Arc::new(tls));
         let connected = connector.connect(name, stream).await;
-        connected.map_err(|source| {
-            if is_certificate(&source) {
-                let address = self.address.to_owned();
-                AskError::Stranger { address, source }
-            } else {
-                self.unreachable(source)
-            }
-        })
+        connected.map_err(|source| self.no_handshake(source))
     }
 
     async fn talk(
@@ -190,6 +188,20 @@ impl Ask<'_> {
         })
     }
 
+    /// Whether a handshake failed because of who the other side is.
+    fn no_handshake(&self, source: io::Error) -> AskError {
+        use rustls::{CertificateError, Error};
+        let address = self.address.to_owned();
+        let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
+        match inner {
+            Some(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => AskError::Misnamed { address },
+            Some(Error::InvalidCertificate(_)) => AskError::Stranger { address, source },
+            Some(_) | None => self.unreachable(source),
+        }
+    }
+
     fn unreachable(&self, source: io::Error) -> AskError {
         let address = self.address.to_owned();
         AskError::Unreachable { address, source }
@@ -207,11 +219,4 @@ impl Ask<'_> {
 pub(crate) fn host_of(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.trim_matches(['[', ']'])
-}
-
-/// Whether a handshake failed because of who the other side is.
-fn is_certificate(err: &io::Error) -> bool {
-    let inner = err.get_ref().and_then(|inner| inner.downcast_ref());
-    let inner = inner.or_else(|| err.source().and_then(|source| source.downcast_ref()));
-    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }

@@ -55,16 +55,16 @@ impl Cluster {
     /// The cluster of a store. `founders` are the voters with which its raft group began.
     #[must_use]
     pub fn new(
-        store: Store,
-        pki: Arc<Pki>,
+        store: &Store,
+        pki: &Arc<Pki>,
         tls: Arc<rustls::ClientConfig>,
-        founders: Vec<u64>,
+        founders: &[u64],
     ) -> Self {
         Self(Arc::new(Inner {
-            store,
-            pki,
+            store: store.clone(),
+            pki: pki.clone(),
             tls,
-            founders,
+            founders: founders.to_vec(),
             changing: Mutex::new(()),
         }))
     }
@@ -159,20 +159,6 @@ impl Cluster {
             token: None,
         }
     }
-
-    /// Asks the leader in this server's name.
-    ///
-    /// # Errors
-    /// [`AskError`]; a refusal if no leader is known.
-    pub(crate) async fn ask_leader<A: serde::de::DeserializeOwned>(
-        &self,
-        leader: Option<&Member>,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<A, AskError> {
-        let leader = leader.ok_or_else(|| AskError::Refused(Box::new(not_leading(None))))?;
-        self.ask(&leader.address, path).post(body).await
-    }
 }
 
 fn stamper() -> Stamper {
@@ -250,9 +236,10 @@ fn not_transferred(err: &TransferError) -> Status {
 fn not_answered(err: AskError) -> Status {
     match err {
         AskError::Refused(status) => *status,
-        AskError::Unreachable { .. } | AskError::Stranger { .. } | AskError::Broken { .. } => {
-            Status::failure(Reason::Timeout, err.to_string())
-        }
+        AskError::Unreachable { .. }
+        | AskError::Stranger { .. }
+        | AskError::Misnamed { .. }
+        | AskError::Broken { .. } => Status::failure(Reason::Timeout, err.to_string()),
     }
 }
 

@@ -51,6 +51,9 @@ pub enum JoinError {
         #[source]
         source: AskError,
     },
+    /// The server is not known by that name.
+    #[error("join the cluster")]
+    Misnamed(#[source] AskError),
     /// The cluster says no.
     #[error("the cluster does not take this server: {0}")]
     Refused(Box<Status>),
@@ -177,6 +180,7 @@ fn refused(address: &str, err: AskError) -> JoinError {
             address: address.to_owned(),
             source: err,
         },
+        AskError::Misnamed { .. } => JoinError::Misnamed(err),
         AskError::Unreachable { .. } | AskError::Broken { .. } => JoinError::Unanswered(err),
     }
 }

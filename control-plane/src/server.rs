@@ -80,6 +80,7 @@ pub struct Server {
     /// The file with the servers' join token.
     pub server_token: PathBuf,
     store: Store,
+    cluster: Cluster,
     peers: Peers,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -112,8 +113,7 @@ impl Server {
 
         let nodes = Nodes::default();
         let stop = CancellationToken::new();
-        let founders = record.founders.clone();
-        let cluster = Cluster::new(store.clone(), pki.clone(), dialling, founders);
+        let cluster = Cluster::new(&store, &pki, dialling, &record.founders);
         let router = routes::all(&cluster, &pki, &hub, &nodes, &peers);
         let upkeep = Upkeep {
             cluster: cluster.clone(),
@@ -130,7 +130,7 @@ impl Server {
         let tasks = vec![
             tokio::spawn(serving),
             tokio::spawn(looping),
-            tokio::spawn(cluster::run(cluster, stop.clone())),
+            tokio::spawn(cluster::run(cluster.clone(), stop.clone())),
             tokio::spawn(upkeep.run(stop.clone())),
         ];
         tracing::info!(%address, member = record.id, "the server is ready");
@@ -141,6 +141,7 @@ impl Server {
             agent_token: dir.join(Usage::Agent.file()),
             server_token: dir.join(Usage::Server.file()),
             store,
+            cluster,
             peers,
             stop,
             tasks,
@@ -172,8 +173,7 @@ impl Server {
         if !self.store.is_leader() || self.store.status().voters.len() < 2 {
             return;
         }
-        let handing = self.store.transfer_leadership(None);
-        match tokio::time::timeout(HAND_OVER_MAX, handing).await {
+        match tokio::time::timeout(HAND_OVER_MAX, self.cluster.hand_over()).await {
             Ok(Ok(leader)) => tracing::info!(leader, "handed the leadership over"),
             Ok(Err(err)) => tracing::warn!(error = %err, "could not hand the leadership over"),
             Err(_) => tracing::warn!("nobody took the leadership over in time"),

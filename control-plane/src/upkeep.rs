@@ -150,13 +150,27 @@ impl Upkeep {
             let announced = self.cluster.announced(&announcement).await;
             return announced.map_err(|status| status.message);
         }
-        let Some(leader) = self.leader() else {
-            return Ok(());
-        };
-        let asked =
-            self.cluster
-                .ask_leader::<serde_json::Value>(Some(&leader), ANNOUNCE, &announcement);
-        asked.await.map(drop).map_err(|err| chain(&err))
+        self.announce(&announcement).await
+    }
+
+    /// Tells the leader, or else anybody who may know it: whoever moved is not found by its leader,
+    /// so that it does not hear who leads.
+    async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
+        let members = self.roster.members();
+        let leader = self.cluster.store().status().leader;
+        let others = members.values().filter(|one| one.id != self.me.id);
+        let mut others: Vec<&Member> = others.collect();
+        others.sort_by_key(|one| Some(one.id) != leader);
+        let mut trouble = Ok(());
+        for other in others {
+            let ask = self.cluster.ask(&other.address, ANNOUNCE);
+            match ask.post::<serde_json::Value>(announcement).await {
+                Ok(_) => return Ok(()),
+                Err(err) if err.is_passing() => trouble = Err(chain(&err)),
+                Err(err) => return Err(chain(&err)),
+            }
+        }
+        trouble
     }
 
     /// The leader, as the newest list knows it.
@@ -186,10 +200,9 @@ impl Upkeep {
         let Some(leader) = self.leader() else {
             return Ok(false);
         };
-        let asked = self
-            .cluster
-            .ask_leader::<Tokens>(Some(&leader), TOKENS, &());
-        let tokens = asked.await.map_err(|err| chain(&err))?;
+        let ask = self.cluster.ask(&leader.address, TOKENS);
+        let asked = ask.post::<Tokens>(&()).await;
+        let tokens = asked.map_err(|err| chain(&err))?;
         tokens.save(&self.dir).map_err(|err| chain(&err))?;
         Ok(true)
     }

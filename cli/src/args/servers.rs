@@ -33,7 +33,7 @@ pub(crate) struct AddArgs {
 pub(crate) struct MemberArgs {
     /// The server's name or id, as `skiff cluster status` shows them
     #[arg(value_name = "SERVER")]
-    pub server: String,
+    pub member: String,
     /// Do it even if writes may have to wait afterwards
     #[arg(long)]
     pub force: bool,

@@ -81,6 +81,32 @@ fn verbs_of_the_cluster_are_read() {
     }
 }
 
+#[test]
+fn verbs_about_servers_are_read() {
+    let good = [
+        "cluster status -o json",
+        "cluster add",
+        "cluster add b --data-dir d --advertise h:1",
+        "cluster remove b --force",
+        "cluster promote 2",
+        "cluster transfer --to b",
+        "server --data-dir d --join https://a:1,https://b:1 --token t --name n",
+    ];
+    for words in good {
+        let words = ["skiff"].into_iter().chain(words.split(' '));
+        assert!(Cli::try_parse_from(words.clone()).is_ok(), "{words:?}");
+    }
+    for words in [
+        "cluster",
+        "cluster remove",
+        "cluster promote",
+        "cluster add a b",
+    ] {
+        let words = ["skiff"].into_iter().chain(words.split(' '));
+        assert!(Cli::try_parse_from(words.clone()).is_err(), "{words:?}");
+    }
+}
+
 /// Help as it reads on a terminal of 100 columns, whatever the variables of this process are.
 fn help(path: &[&str]) -> String {
     let mut command = Cli::command().term_width(100);

@@ -11,7 +11,7 @@ use crate::{json, print};
 
 /// Removes a server.
 pub(crate) async fn remove(cluster: &Cluster, args: &MemberArgs) -> Result<(), CliError> {
-    let body = json!({"name": args.server, "force": args.force});
+    let body = json!({"name": args.member, "force": args.force});
     let removed = post(cluster, "/skiff/v1/cluster/remove", &body).await?;
     print::line(&format!("server/{} removed", name(&removed)))?;
     print::note("Stop it on its machine, and move its data directory away before it joins again.");
@@ -20,7 +20,7 @@ pub(crate) async fn remove(cluster: &Cluster, args: &MemberArgs) -> Result<(), C
 
 /// Gives a server its vote.
 pub(crate) async fn promote(cluster: &Cluster, args: &MemberArgs) -> Result<(), CliError> {
-    let body = json!({"name": args.server, "force": args.force});
+    let body = json!({"name": args.member, "force": args.force});
     let promoted = post(cluster, "/skiff/v1/cluster/promote", &body).await?;
     print::line(&format!("server/{} has a vote", name(&promoted)))
 }

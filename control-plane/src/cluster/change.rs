@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use skiff_api::{Reason, Status};
 
 use super::{
-    Cluster, Who, answer, must_administrate, not_answered, not_transferred, refuse, unchanged,
+    Cluster, Who, answer, must_administrate, not_answered, not_leading, not_transferred, refuse,
+    unchanged,
 };
 use crate::join::{Failure, read};
 use crate::members::{Members, Role, agreement, removal, role};
 use crate::raft::RaftStatus;
-use crate::store::MemberChange;
+use crate::store::{MemberChange, TransferError};
 
 /// Where a server is removed.
 pub(super) const REMOVE: &str = "/skiff/v1/cluster/remove";
@@ -22,6 +23,9 @@ pub(super) const REMOVE: &str = "/skiff/v1/cluster/remove";
 /// as its first entry is on a quorum of disks.
 const ASK_TIMES: usize = 20;
 const ASK_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often to look whether a new leader takes writes.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Which server, by name or by id.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,13 +59,12 @@ pub(super) async fn remove(
     must_administrate(&who)?;
     let target: Target = read(&body)?;
     cluster.must_lead()?;
-    let changing = cluster.0.changing.lock().await;
+    let _changing = cluster.0.changing.lock().await;
     let (list, status) = cluster.view().await?;
     let changed = target.find(&list.members, &status)?;
     let id = changed.id;
     removal::check(&list.members, &status, id, target.force).map_err(refuse)?;
     if role(&status, id) == Some(Role::Leader) {
-        drop(changing);
         return answer(&cluster.remove_myself(id, target.force).await?);
     }
     if role(&status, id).is_some() {
@@ -108,6 +111,7 @@ pub(super) async fn transfer(
     must_administrate(&who)?;
     let request: TransferRequest = read(&body)?;
     cluster.must_lead()?;
+    let _changing = cluster.0.changing.lock().await;
     let (list, status) = cluster.view().await?;
     let to = match request.to {
         Some(name) => Some(find(&list.members, &status, &name)?),
@@ -138,14 +142,34 @@ impl Cluster {
             id: Some(id),
             force,
         };
+        let leader = members.get(&leader).ok_or_else(|| not_leading(None))?;
         let mut attempts = 1;
         loop {
-            match self.ask_leader(members.get(&leader), REMOVE, &target).await {
+            match self.ask(&leader.address, REMOVE).post(&target).await {
                 Err(err) if err.is_passing() && attempts < ASK_TIMES => attempts += 1,
                 asked => return asked.map_err(not_answered),
             }
             tokio::time::sleep(ASK_PAUSE).await;
         }
+    }
+
+    /// Lets another server lead, for this one to stop; returns when that one takes writes.
+    ///
+    /// A change of members that is not in force yet is waited for: half way it needs a majority of
+    /// the old voters as well, and this one is about to go. The same goes for the first entry of
+    /// the new leader.
+    ///
+    /// # Errors
+    /// [`TransferError`]. May wait for ever; to be bounded by the caller.
+    pub(crate) async fn hand_over(&self) -> Result<u64, TransferError> {
+        let _changing = self.0.changing.lock().await;
+        let last = self.store().status().last_index;
+        let leader = self.store().transfer_leadership(None).await?;
+        let mut looks = tokio::time::interval(LOOK);
+        while self.store().status().commit <= last {
+            looks.tick().await;
+        }
+        Ok(leader)
     }
 
     /// Takes a server out of the list.

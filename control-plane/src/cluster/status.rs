@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cluster, Who, answer, must_administrate};
 use crate::auth;
 use crate::join::Failure;
-use crate::members::{Members, Role, agreement, is_active, role};
+use crate::members::{Members, Role, agreement, is_active, role, write_format};
 use crate::raft::RaftStatus;
 
 /// Where administrators look.
@@ -35,6 +35,8 @@ struct View {
     leader: Option<u64>,
     /// Which server says all this.
     answered_by: u64,
+    /// The format of commands and snapshots that all servers understand.
+    format: u16,
     term: u64,
     commit: u64,
     applied: u64,
@@ -110,6 +112,7 @@ fn view(members: &Members, status: &RaftStatus) -> View {
     View {
         leader: status.leader,
         answered_by: status.member,
+        format: write_format(members),
         term: status.term,
         commit: status.commit,
         applied: status.applied,

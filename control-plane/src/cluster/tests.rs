@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::ask::{Ask, AskError};
 use crate::joining::Invitation;
 use crate::members::record::Record;
-use crate::members::{Member, of};
+use crate::members::{Member, of, write_format};
 use crate::pki::joining_tls;
 use crate::server::{Server, ServerConfig, ServerError};
 use crate::store::Store;
@@ -200,12 +200,20 @@ async fn joining_answers_with_all_that_a_server_needs() {
         token.verify(usage, &state, now).unwrap();
     }
     assert_eq!(a.store().status().learners, [2]);
+    // A newer version that can still write the cluster's format comes in, and holds to it.
+    let newer = json!({"name": "c", "address": "127.0.0.1:7002",
+        "formats": {"oldest": 1, "newest": 2}});
+    assert_eq!(a.join(&token, newer).await.unwrap()["member"], 3);
+    let members = of(&a.store().state());
+    assert_eq!((members[&3].format, write_format(&members)), (2, 1));
     // The same server with an empty data directory: a new id, and the old one is gone.
     let again = a.join(&token, applicant("b", 7001)).await.unwrap();
-    assert_eq!(again["member"], 3);
-    assert_eq!(a.store().status().learners, [3]);
+    assert_eq!(again["member"], 4);
+    let mut learners = a.store().status().learners;
+    learners.sort_unstable();
+    assert_eq!(learners, [3, 4]);
     let ids: Vec<u64> = of(&a.store().state()).into_keys().collect();
-    assert_eq!(ids, [1, 3]);
+    assert_eq!(ids, [1, 3, 4]);
     a.server.stop().await;
 }
 
@@ -388,7 +396,7 @@ async fn a_joined_server_knows_who_it_is_and_does_not_join_twice() {
     let mut joining = config(dir.path(), "b");
     joining.invitation = a.invitation();
     let b = Server::start(joining.clone()).await.unwrap();
-    assert_eq!(b.store().status().member, 2);
+    until(|| b.store().status().member == 2).await;
     let record = Record::load(dir.path()).unwrap().unwrap();
     assert_eq!((record.id, record.founders), (2, vec![1]));
     for usage in [Usage::Agent, Usage::Server] {
@@ -399,7 +407,7 @@ async fn a_joined_server_knows_who_it_is_and_does_not_join_twice() {
     b.stop().await;
     joining.invitation.token = Some("no token at all".into());
     let b = Server::start(joining).await.unwrap();
-    assert_eq!(b.store().status().member, 2);
+    until(|| b.store().status().member == 2).await;
     b.stop().await;
     a.server.stop().await;
 }
@@ -451,18 +459,21 @@ async fn a_server_that_cannot_join_says_what_to_do() {
     other.server.stop().await;
 }
 
-/// Three servers with votes, the first of which leads.
+async fn joined(name: &str, first: &Running) -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let mut joining = config(dir.path(), name);
+    joining.invitation = first.invitation();
+    let server = Server::start(joining).await.unwrap();
+    Running { server, dir }
+}
+
+/// Three servers with votes, the first of which leads. The third one joins by way of the second
+/// one, with the token that is kept there.
 async fn three() -> [Running; 3] {
     let a = founder().await;
-    let mut joined = Vec::new();
-    for name in ["b", "c"] {
-        let dir = tempfile::tempdir().unwrap();
-        let mut joining = config(dir.path(), name);
-        joining.invitation = a.invitation();
-        let server = Server::start(joining).await.unwrap();
-        joined.push(Running { server, dir });
-    }
-    let [b, c] = <[Running; 2]>::try_from(joined).ok().unwrap();
+    let b = joined("b", &a).await;
+    until(|| b.store().status().leader.is_some()).await;
+    let c = joined("c", &b).await;
     let all = [a, b, c];
     for one in &all {
         until(|| one.store().status().voters.len() == 3).await;
@@ -519,10 +530,32 @@ async fn the_leadership_moves_and_the_leader_can_be_removed() {
         until(|| one.store().status().voters.len() == 2).await;
         until(|| of(&one.store().state()).keys().copied().collect::<Vec<_>>() == [1, 3]).await;
     }
-    // One of two cannot be spared; the refusal says so.
-    c.server.stop().await;
-    until(|| a.store().is_leader()).await;
-    for one in [a, b] {
+    for one in [a, b, c] {
         one.server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_hands_over_when_it_stops_and_comes_back_at_another_address() {
+    let [a, b, c] = three().await;
+    let Running { server, dir } = a;
+    let before = server.address.to_string();
+    let term = b.store().status().term;
+    server.stop().await;
+    until(|| b.store().is_leader() || c.store().is_leader()).await;
+    // One election and no more: nobody waited for a silent leader.
+    assert_eq!(
+        b.store().status().term.max(c.store().status().term),
+        term + 1
+    );
+    let server = Server::start(config(dir.path(), "a")).await.unwrap();
+    assert_ne!(server.address.to_string(), before);
+    let address = server.address.to_string();
+    for one in [&b, &c] {
+        until(|| of(&one.store().state())[&1].address == address).await;
+    }
+    until(|| of(&server.store().state())[&1].address == address).await;
+    for one in [server, b.server, c.server] {
+        one.stop().await;
     }
 }

@@ -30,7 +30,8 @@ impl Default for Formats {
     }
 }
 
-/// The format that the cluster writes: the newest that all its servers understand.
+/// The format that the cluster writes: the newest that all its servers understand. There is one
+/// format now; the second one is encoded only where this says so.
 #[must_use]
 pub fn write_format(members: &Members) -> u16 {
     // A server that says nothing is of the first version.

@@ -50,6 +50,9 @@ pub enum ServerError {
     /// TLS.
     #[error("set up TLS")]
     Tls(#[from] TlsError),
+    /// TLS towards other servers.
+    #[error("set up TLS for dialling other servers")]
+    ClientTls(#[source] rustls::Error),
     /// The log or its checkpoints.
     #[error("open the store")]
     Store(#[from] OpenError),
