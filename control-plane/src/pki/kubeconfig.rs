@@ -43,10 +43,10 @@ fn extension(servers: &[String]) -> String {
     }
     text.push_str("    extensions:\n    - name: ");
     text.push_str(SERVERS);
-    text.push_str("\n      extension:\n");
+    text.push_str("\n      extension:\n        servers:\n");
     for server in servers {
         // Writing to a String cannot fail. Quoted: an address may begin with a bracket.
-        _ = writeln!(text, "      - \"{server}\"");
+        _ = writeln!(text, "        - \"{server}\"");
     }
     text
 }
