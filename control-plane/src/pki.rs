@@ -457,7 +457,8 @@ mod tests {
         assert_eq!(cluster["server"], "https://127.0.0.1:6443");
         let extension = &cluster["extensions"][0];
         assert_eq!(extension["name"], "skiff.io/servers");
-        let urls: Vec<String> = serde_yaml::from_value(extension["extension"]["servers"].clone()).unwrap();
+        let urls: Vec<String> =
+            serde_yaml::from_value(extension["extension"]["servers"].clone()).unwrap();
         assert_eq!(urls, all);
     }
 
