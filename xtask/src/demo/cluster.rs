@@ -88,6 +88,11 @@ impl Cluster {
         }
     }
 
+    /// Everybody's data and logs.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// How many servers there are.
     pub(super) const fn servers(&self) -> usize {
         self.servers

@@ -26,7 +26,7 @@ pub(super) fn killed(cluster: &mut Cluster) -> Done {
         server_name(cluster.asked())
     ));
     let kubeconfigs = rotated(cluster);
-    let writes = Writes::start(kubeconfigs)?;
+    let writes = Writes::start(cluster.folder(), kubeconfigs)?;
     shell::pause(UNDISTURBED);
     cluster.kill_server(leader);
     if cluster.asked() == leader {
@@ -43,8 +43,8 @@ pub(super) fn killed(cluster: &mut Cluster) -> Done {
     outcome?;
     let told = told?;
     say(&format!(
-        "{} writes succeeded, {} attempts failed, none of what was acknowledged is lost; the longest \
-         time between two successes was {} ms",
+        "writes that succeeded: {}; attempts that failed: {}; acknowledged and lost: none; longest \
+         time between two successes: {} ms",
         told.succeeded,
         told.failed,
         told.longest_gap.as_millis()

@@ -1,6 +1,7 @@
 //! A stream of small writes by kubectl, as a person's script would make them: it stays with one
 //! server until a write fails, then goes on with the next one's kubeconfig.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,6 +17,10 @@ const PACE: Duration = Duration::from_millis(100);
 const ATTEMPT_MAX: &str = "--request-timeout=1s";
 /// What is written to.
 const OBJECT: &str = "beat";
+/// How it begins. Applied and not created, since a new kubectl sends `create` in a form that is not
+/// understood yet.
+const MANIFEST: &str =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: beat}\ndata: {beat: \"0\"}\n";
 /// Where, in a field of it.
 const FIELD: &str = "jsonpath={.data.beat}";
 
@@ -38,16 +43,20 @@ pub(super) struct Told {
 }
 
 impl Writes {
-    /// Makes the object through the first kubeconfig and starts to write.
+    /// Makes the object through the first kubeconfig, from a file in `folder`, and starts to write.
     ///
     /// # Errors
     /// The object can't be made.
-    pub(super) fn start(kubeconfigs: Vec<PathBuf>) -> Done<Self> {
+    pub(super) fn start(folder: &Path, kubeconfigs: Vec<PathBuf>) -> Done<Self> {
         let first = kubeconfigs
             .first()
             .ok_or_else(|| Failure::Broken("no server to write to".to_owned()))?;
-        let made = ["create", "configmap", OBJECT, "--from-literal=beat=0"];
-        read(kubectl(first).args(made))?;
+        let path = folder.join("beat.yaml");
+        fs::write(&path, MANIFEST).map_err(|source| Failure::File {
+            path: path.clone(),
+            source,
+        })?;
+        read(kubectl(first).args(["apply", "-f"]).arg(&path))?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || write(&kubeconfigs, &told));

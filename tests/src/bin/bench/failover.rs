@@ -17,8 +17,9 @@ use crate::report::Row;
 
 /// A group that takes longer to elect a leader has failed.
 const GIVE_UP: Duration = Duration::from_secs(60);
-/// Kills strike within this time after everything is well again, so that they fall at any moment
-/// between two heartbeats.
+/// Writes flow undisturbed for this long before each kill.
+const UNDISTURBED_MS: u64 = 500;
+/// Kills strike within this time after that, so that they fall at any moment between two heartbeats.
 const STRIKE_WITHIN_MS: u64 = 250;
 
 /// What a row of kills came to.
@@ -98,7 +99,7 @@ fn strike(mut group: impl Group, kills: u32) -> Found {
     for kill in 0..kills {
         wait_for_all(&stream, Instant::now());
         wait::pause(Duration::from_millis(
-            u64::from(kill) * 37 % STRIKE_WITHIN_MS,
+            UNDISTURBED_MS + u64::from(kill) * 37 % STRIKE_WITHIN_MS,
         ));
         let leader = group.leader();
         let killed = Instant::now();
