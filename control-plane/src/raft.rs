@@ -102,6 +102,9 @@ pub struct RaftStatus {
     pub voters: Vec<u64>,
     /// The ids of the members that only learn.
     pub learners: Vec<u64>,
+    /// Whether a change of members is in its joint phase: the voters before and after it both have
+    /// to agree to everything.
+    pub changing: bool,
     /// On the leader: how far each other member is.
     pub followers: Vec<FollowerStatus>,
 }

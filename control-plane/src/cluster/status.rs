@@ -40,6 +40,8 @@ struct View {
     term: u64,
     commit: u64,
     applied: u64,
+    /// Whether a change of servers is under way.
+    changing: bool,
     members: Vec<MemberView>,
 }
 
@@ -116,6 +118,7 @@ fn view(members: &Members, status: &RaftStatus) -> View {
         term: status.term,
         commit: status.commit,
         applied: status.applied,
+        changing: status.changing,
         members: listed.chain(unlisted).collect(),
     }
 }

@@ -294,5 +294,6 @@ impl Node {
     pub(super) fn fill_members(&self, status: &mut RaftStatus) {
         let members = self.raw.raft.prs().conf().to_conf_state();
         (status.voters, status.learners) = (members.voters, members.learners);
+        status.changing = !members.voters_outgoing.is_empty();
     }
 }

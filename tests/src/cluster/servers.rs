@@ -246,7 +246,8 @@ impl Cluster {
             let voters = members(&status)
                 .filter(|member| member["role"] == "leader" || member["role"] == "voter")
                 .count();
-            if voters == count {
+            // As long as a change is in its joint phase, the quorum before it counts as well.
+            if voters == count && status["changing"] == false {
                 Ok(())
             } else {
                 Err(status.to_string())
