@@ -9,9 +9,9 @@ use skiff_api::Revision;
 use skiff_control_plane::checkpoint::MemoryCheckpoints;
 use skiff_control_plane::disk::MemoryDisk;
 use skiff_control_plane::nodes::Attention;
-use skiff_control_plane::raft::member::{Member, Ticket};
+use skiff_control_plane::raft::member::Member;
 use skiff_control_plane::raft::{ElectionSeed, Outbound};
-use skiff_control_plane::store::{ChangeError, MemberChange, News, StoreConfig};
+use skiff_control_plane::store::{MemberChange, News, StoreConfig};
 use skiff_control_plane::watch::WatchHub;
 use skiff_engine::{Change, State};
 
@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::event::{Event, Part};
 use crate::message::{Message, Peer};
 use crate::mutation::Mutation;
+use crate::operator::Changing;
 use crate::options::Fault;
 use crate::rng::Rng;
 use crate::time::{Time, millis};
@@ -251,7 +252,7 @@ impl Server {
         &mut self,
         context: &mut Context,
         change: MemberChange,
-    ) -> Option<(u64, Ticket<Result<(), ChangeError>>)> {
+    ) -> Option<(u64, Changing)> {
         let ticket = self.running.as_ref()?.member.change_members(change);
         self.wake_driver(context);
         Some((self.life, ticket))
