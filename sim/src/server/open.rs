@@ -34,6 +34,9 @@ const HISTORY_BYTES: usize = 512 << 10;
 const CHECKPOINT_BYTES: u64 = 256 << 10;
 /// One change in so many is kept from watchers, when that is the mistake to be made.
 const DROPPED_PER_MILLE: u64 = 5;
+/// Of a thousand deaths, so many come in the middle of a write, and after how many writes and syncs.
+const TORN_PER_MILLE: u64 = 600;
+const TORN_AFTER: u64 = 6;
 /// A server that cannot be opened is tried again after so many milliseconds.
 const OPEN_AGAIN_MILLIS: u64 = 500;
 
@@ -115,6 +118,9 @@ impl Feed {
 impl Server {
     /// Starts the process. If it cannot start for now, it is tried again.
     pub(crate) fn start(&mut self, context: &mut Context) {
+        if self.doomed {
+            self.crash(context);
+        }
         if self.running.is_some() {
             return;
         }
@@ -212,18 +218,25 @@ impl Server {
         }
     }
 
+    /// Kills the machine: at once, or in the middle of one of its next writes.
+    pub(crate) fn kill(&mut self, context: &mut Context) {
+        let torn = context.options.has(Fault::TornWrite) && context.rng.per_mille(TORN_PER_MILLE);
+        if torn && self.running.is_some() {
+            self.doomed = true;
+            self.disk.fail_after(context.rng.below(TORN_AFTER));
+        } else {
+            self.crash(context);
+        }
+    }
+
     /// Kills the process and the machine under it: what was not synced may be gone.
     pub(crate) fn crash(&mut self, context: &mut Context) {
         // Whatever waited for the stopped process meets a dead one.
         self.resume(context);
-        let Some(mut running) = self.running.take() else {
+        let torn = std::mem::take(&mut self.doomed);
+        let Some(running) = self.running.take() else {
             return;
         };
-        if context.options.has(Fault::TornWrite) && context.rng.per_mille(500) {
-            self.disk.fail_after(context.rng.below(3));
-            let torn = running.member.step_writer();
-            context.say(format_args!("s{} dies writing: {torn:?}", self.index + 1));
-        }
         self.disk.crash();
         self.break_connections(context, &running);
         // Whatever lives on in the process must not touch the disk any more; its handles are dead.
@@ -233,7 +246,12 @@ impl Server {
             self.checkpoints = MemoryCheckpoints::default();
         }
         self.life += 1;
-        context.say(format_args!("s{} died", self.index + 1));
+        let how = if torn {
+            " in the middle of a write"
+        } else {
+            ""
+        };
+        context.say(format_args!("s{} died{how}", self.index + 1));
     }
 
     /// The machine is lost for ever, and another one stands ready in its place: with an empty disk
