@@ -4,16 +4,22 @@
 use skiff_sim::invariants::{
     acknowledged, agreement, alive, healed, leaders, linearizable, placement, revisions, watches,
 };
-use skiff_sim::{Mutation, Options, simulate};
+use skiff_sim::{Fault, Mutation, Options, simulate};
 
 /// Seeds that a mistake may hide in.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=200;
 
 /// Makes a mistake in one seed after the other until it is noticed.
 fn is_noticed(mutation: Mutation, by: &[&str]) {
+    is_noticed_among(&Fault::ALL, mutation, by);
+}
+
+/// The same where only some faults happen.
+fn is_noticed_among(faults: &[Fault], mutation: Mutation, by: &[&str]) {
     let found = SEEDS.into_iter().find_map(|seed| {
         let options = Options {
             mutation: Some(mutation),
+            faults: faults.to_vec(),
             ..Options::short(seed)
         };
         simulate(&options).violation
@@ -79,6 +85,13 @@ fn every_entry_is_applied_everywhere() {
 fn a_servers_own_state_is_not_the_latest() {
     let by = [linearizable::SENTENCE, watches::SENTENCE];
     is_noticed(Mutation::StaleRead, &by);
+}
+
+#[test]
+fn a_server_that_was_paused_must_not_refuse_what_it_sees_in_its_old_state() {
+    // An agent was told that its pod is gone, and never asked again.
+    let by = [healed::SENTENCE, acknowledged::SENTENCE];
+    is_noticed_among(&[Fault::Pause], Mutation::RefuseUnsure, &by);
 }
 
 #[test]

@@ -92,13 +92,8 @@ impl Feed {
             match changes {
                 Some(changes) => {
                     for change in &changes {
-                        let verb = match (&change.was, &change.now) {
-                            (None, _) => "new",
-                            (Some(_), Some(_)) => "changed",
-                            (Some(_), None) => "gone",
-                        };
-                        let (revision, key) = (change.revision, change.key());
-                        context.say(format_args!("s{} {revision} {key} {verb}", server + 1));
+                        let words = describe(change);
+                        context.say(format_args!("s{} {words}", server + 1));
                     }
                     context.witness.applied(server, &state, &changes);
                 }
@@ -313,6 +308,30 @@ impl Server {
             context.send(me, sender, failed);
         }
     }
+}
+
+/// A change in a few words.
+fn describe(change: &Change) -> String {
+    let verb = match (&change.was, &change.now) {
+        (None, _) => "new",
+        (Some(_), Some(_)) => "changed",
+        (Some(_), None) => "gone",
+    };
+    let (revision, key) = (change.revision, change.key());
+    let Some(view) = change.now.as_ref().and_then(|object| object.pod()) else {
+        return format!("{revision} {key} {verb}");
+    };
+    let leaving = change
+        .now
+        .as_ref()
+        .is_some_and(|pod| pod.meta().deletion.is_some());
+    format!(
+        "{revision} {key} {verb}: on {}, {}{}{}",
+        view.node.as_deref().unwrap_or("no node"),
+        view.phase.word(),
+        if view.ready { ", ready" } else { "" },
+        if leaving { ", being deleted" } else { "" }
+    )
 }
 
 /// What the store calls when it has applied something.
