@@ -107,7 +107,12 @@ impl Api {
                 who,
             };
             call.authorize().await?;
-            return dispatch(&call, body).await;
+            let term = call.api.store.status().term;
+            let answered = dispatch(&call, body).await;
+            if !read && answered.as_ref().is_err_and(|refused| refused.code < 500) {
+                call.api.led_since(term).await?;
+            }
+            return answered;
         }
         if route == Route::AccessReview && parts.method == Method::POST {
             return access::review(&self, who, &parts.headers, body).await;

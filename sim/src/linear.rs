@@ -91,8 +91,9 @@ struct Search {
     done: Vec<bool>,
     /// All before this one are done.
     first: usize,
-    /// Where the search was: all before an index done, and these behind it, with this value.
-    seen: BTreeSet<(usize, Vec<usize>, Option<u64>)>,
+    /// Where the search was: all before an index done, and of those behind it the ones whose bits are
+    /// set, with this value.
+    seen: BTreeSet<(usize, Vec<u64>, Option<u64>)>,
     budget: usize,
     /// How many were done at most, and who was stuck then.
     furthest: (usize, usize),
@@ -165,9 +166,16 @@ impl Search {
     }
 
     fn is_new(&mut self, value: Option<u64>) -> bool {
-        let behind = self.done.iter().enumerate().skip(self.first);
-        let behind = behind.filter(|(_, done)| **done).map(|(index, _)| index);
-        self.seen.insert((self.first, behind.collect(), value))
+        let behind = self.done.get(self.first..).unwrap_or_default();
+        let bits = behind.chunks(64).map(|chunk| {
+            let bits = chunk.iter().rev();
+            bits.fold(0_u64, |bits, done| (bits << 1) | u64::from(*done))
+        });
+        let mut bits: Vec<u64> = bits.collect();
+        while bits.last() == Some(&0) {
+            bits.pop();
+        }
+        self.seen.insert((self.first, bits, value))
     }
 
     fn open(&self) -> impl Iterator<Item = (usize, &Step)> {

@@ -21,6 +21,8 @@ pub enum Mutation {
     SkipEntry,
     /// A server reads its own state where the latest was asked for.
     StaleRead,
+    /// A server that no longer leads refuses writes because of what it sees in its old state.
+    RefuseUnsure,
     /// A change is not told to watchers.
     DropWatchEvent,
     /// A watch that broke goes on with what happens from now on.
@@ -33,7 +35,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Every mistake there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AcknowledgeBeforeSync,
         Self::ForgetVote,
         Self::ForgetDisk,
@@ -41,6 +43,7 @@ impl Mutation {
         Self::CallUnknownFailed,
         Self::SkipEntry,
         Self::StaleRead,
+        Self::RefuseUnsure,
         Self::DropWatchEvent,
         Self::ResumeFromNow,
         Self::BindUnguarded,

@@ -9,6 +9,9 @@ use crate::event::Event;
 use crate::server::Server;
 use crate::time::millis;
 
+/// A change of members that was asked for.
+pub(crate) type Changing = Ticket<Result<(), ChangeError>>;
+
 /// The operator looks after so many milliseconds again.
 const PACE: (u64, u64) = (100, 700);
 
@@ -23,7 +26,7 @@ struct Replacement {
     lost: u64,
     new: u64,
     /// What was asked for, and of which server in which of its lives.
-    asked: Option<(usize, u64, Ticket<Result<(), ChangeError>>)>,
+    asked: Option<(usize, u64, Changing)>,
 }
 
 impl Operator {

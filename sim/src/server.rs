@@ -50,6 +50,8 @@ pub struct Server {
     running: Option<Box<Running>>,
     /// By how many milliseconds its clock is wrong.
     pub(crate) clock_wrong: i64,
+    /// Its disk dies in the middle of a write, and the machine with it.
+    doomed: bool,
     /// Stopped by SIGSTOP.
     paused: bool,
     /// What arrived meanwhile.
@@ -96,6 +98,7 @@ impl Server {
             life: 0,
             running: None,
             clock_wrong: 0,
+            doomed: false,
             paused: false,
             held: Vec::new(),
             slow_disk: None,
@@ -167,7 +170,11 @@ impl Server {
         };
         turn.running.planned.remove(&part);
         if let Err(why) = turn.step(context, part) {
-            context.witness.died(index, &why);
+            if self.doomed {
+                self.crash(context);
+            } else {
+                context.witness.died(index, &why);
+            }
         }
     }
 

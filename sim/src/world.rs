@@ -227,7 +227,7 @@ impl World {
         match act {
             Act::KillServer(server) => {
                 if let Some(server) = self.servers.get_mut(server) {
-                    server.crash(context);
+                    server.kill(context);
                 }
             }
             Act::StartServer(server) => context.after(Duration::ZERO, Event::StartServer(server)),

@@ -28,7 +28,7 @@ pub(crate) struct SimArgs {
     #[arg(long, value_name = "N", conflicts_with = "minutes",
         value_parser = clap::value_parser!(u64).range(1..=600_000))]
     pub seconds: Option<u64>,
-    /// The faults that may happen: crash, partition, loss, reorder, slow-disk, torn-write, disk-full, clock, pause
+    /// The faults that may happen: crash, partition, loss, reorder, slow-disk, torn-write, disk-full, clock, pause, transfer, replace
     #[arg(long, value_name = "FAULT", value_delimiter = ',', default_values_t = Fault::ALL)]
     pub faults: Vec<Fault>,
     /// Show all that happens, not only what led to a failure; needs --seed

@@ -149,6 +149,7 @@ fn help_is_golden() {
         vec!["cluster", "backup"],
         vec!["cluster", "restore"],
         vec!["cluster", "recover"],
+        vec!["sim"],
     ];
     for path in paths {
         let name = if path.is_empty() {

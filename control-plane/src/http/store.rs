@@ -121,6 +121,24 @@ impl Api {
         State::restore(state.revision(), stored.chain(self.nodes.leases()))
     }
 
+    /// Makes sure that this server led in `term` until now. One that was paused may have been
+    /// deposed long ago and not know it: nothing that it writes comes to pass, but what it refuses,
+    /// because an object is missing or is there, would be believed.
+    ///
+    /// # Errors
+    /// 503 if it cannot be sure: the client asks again, and the leader answers.
+    pub(super) async fn led_since(&self, term: u64) -> Result<(), Refused> {
+        self.read().await?;
+        if self.store.is_leader() && self.store.status().term == term {
+            return Ok(());
+        }
+        let message = "the leadership changed while the request was looked at".to_owned();
+        Err(retry_after(
+            Status::failure(Reason::ServiceUnavailable, message),
+            RETRY_SECONDS,
+        ))
+    }
+
     /// Proposes one write; `None` if its guard failed.
     ///
     /// # Errors

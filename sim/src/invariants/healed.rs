@@ -13,10 +13,10 @@ use super::Judgement;
 
 /// The sentence.
 pub const SENTENCE: &str =
-    "within 120 s after the last fault the cluster is what is desired, and nothing else";
+    "within 45 s after the last fault the cluster is what is desired, and nothing else";
 
 /// How long healing may take.
-pub const WITHIN: Duration = Duration::from_secs(120);
+pub const WITHIN: Duration = Duration::from_secs(45);
 
 /// A server as seen from outside.
 #[derive(Debug)]

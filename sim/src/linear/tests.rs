@@ -33,6 +33,7 @@ fn unknown(invoked: u64, act: Act) -> Operation {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn histories_are_told_apart() {
     use Act::{Create, Delete, Put, Swap};
     let cases: Vec<(&str, Vec<Operation>, bool)> = vec![

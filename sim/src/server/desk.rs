@@ -25,6 +25,7 @@ const FORGOTTEN_SECONDS: u64 = 60;
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     writes: BTreeMap<u64, Writing>,
+    refusals: BTreeMap<u64, Refusing>,
     reads: BTreeMap<u64, Reading>,
     /// Whom to tell what the leader answers.
     passed_on: BTreeMap<u64, (Peer, Time)>,
@@ -36,6 +37,15 @@ struct Writing {
     request: Request,
     ticket: WriteTicket,
     tries: u32,
+}
+
+/// A write that came to nothing on the state seen here, said once it is sure that this server led.
+#[derive(Debug)]
+struct Refusing {
+    from: Peer,
+    answer: Result<Answer, Refusal>,
+    term: u64,
+    ticket: Ticket<u64>,
 }
 
 #[derive(Debug)]
@@ -127,9 +137,11 @@ impl Desk {
     /// The requests that wait for an answer, and who waits.
     pub(super) fn waiting(&self) -> Vec<(Peer, u64)> {
         let writes = self.writes.iter().map(|(id, one)| (one.from, *id));
+        let refusals = self.refusals.iter().map(|(id, one)| (one.from, *id));
         let reads = self.reads.iter().map(|(id, one)| (one.from, *id));
         let passed_on = self.passed_on.iter().map(|(id, (from, _))| (*from, *id));
-        writes.chain(reads).chain(passed_on).collect()
+        let own = writes.chain(refusals).chain(reads);
+        own.chain(passed_on).collect()
     }
 
     fn write(
@@ -149,8 +161,18 @@ impl Desk {
                 context.answer(place.index, from, id, Ok(answer(object)));
                 return;
             }
-            Err(status) => {
+            Err(status) if context.makes(Mutation::RefuseUnsure) => {
                 context.answer(place.index, from, id, Err(Refusal::No(status.code)));
+                return;
+            }
+            Err(status) => {
+                let refusing = Refusing {
+                    from,
+                    answer: Err(Refusal::No(status.code)),
+                    term: place.member.status().term,
+                    ticket: place.member.read_index(),
+                };
+                self.refusals.insert(id, refusing);
                 return;
             }
         };
@@ -181,6 +203,7 @@ impl Desk {
     pub(super) fn poll(&mut self, context: &mut Context, place: &Place<'_>) -> bool {
         let written = self.poll_writes(context, place);
         let read = self.poll_reads(context, place);
+        self.poll_refusals(context, place);
         let now = context.now;
         self.passed_on
             .retain(|_, (_, since)| now.since(*since).as_secs() < FORGOTTEN_SECONDS);
@@ -212,6 +235,24 @@ impl Desk {
             context.answer(place.index, writing.from, id, answer);
         }
         any
+    }
+
+    fn poll_refusals(&mut self, context: &mut Context, place: &Place<'_>) {
+        let leads = place.member.is_leader();
+        let term = place.member.status().term;
+        self.refusals.retain(|id, refusing| {
+            let Some(confirmed) = refusing.ticket.poll() else {
+                return true;
+            };
+            let sure = confirmed.is_some() && leads && refusing.term == term;
+            let answer = if sure {
+                refusing.answer.clone()
+            } else {
+                Err(Refusal::Later(503))
+            };
+            context.answer(place.index, refusing.from, *id, answer);
+            false
+        });
     }
 
     fn poll_reads(&mut self, context: &mut Context, place: &Place<'_>) -> bool {

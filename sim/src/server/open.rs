@@ -9,9 +9,9 @@ use skiff_api::Revision;
 use skiff_control_plane::checkpoint::MemoryCheckpoints;
 use skiff_control_plane::disk::MemoryDisk;
 use skiff_control_plane::nodes::Attention;
-use skiff_control_plane::raft::member::{Member, Ticket};
+use skiff_control_plane::raft::member::Member;
 use skiff_control_plane::raft::{ElectionSeed, Outbound};
-use skiff_control_plane::store::{ChangeError, MemberChange, News, StoreConfig};
+use skiff_control_plane::store::{MemberChange, News, StoreConfig};
 use skiff_control_plane::watch::WatchHub;
 use skiff_engine::{Change, State};
 
@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::event::{Event, Part};
 use crate::message::{Message, Peer};
 use crate::mutation::Mutation;
+use crate::operator::Changing;
 use crate::options::Fault;
 use crate::rng::Rng;
 use crate::time::{Time, millis};
@@ -33,6 +34,9 @@ const HISTORY_BYTES: usize = 512 << 10;
 const CHECKPOINT_BYTES: u64 = 256 << 10;
 /// One change in so many is kept from watchers, when that is the mistake to be made.
 const DROPPED_PER_MILLE: u64 = 5;
+/// Of a thousand deaths, so many come in the middle of a write, and after how many writes and syncs.
+const TORN_PER_MILLE: u64 = 600;
+const TORN_AFTER: u64 = 6;
 /// A server that cannot be opened is tried again after so many milliseconds.
 const OPEN_AGAIN_MILLIS: u64 = 500;
 
@@ -88,13 +92,8 @@ impl Feed {
             match changes {
                 Some(changes) => {
                     for change in &changes {
-                        let verb = match (&change.was, &change.now) {
-                            (None, _) => "new",
-                            (Some(_), Some(_)) => "changed",
-                            (Some(_), None) => "gone",
-                        };
-                        let (revision, key) = (change.revision, change.key());
-                        context.say(format_args!("s{} {revision} {key} {verb}", server + 1));
+                        let words = describe(change);
+                        context.say(format_args!("s{} {words}", server + 1));
                     }
                     context.witness.applied(server, &state, &changes);
                 }
@@ -114,6 +113,9 @@ impl Feed {
 impl Server {
     /// Starts the process. If it cannot start for now, it is tried again.
     pub(crate) fn start(&mut self, context: &mut Context) {
+        if self.doomed {
+            self.crash(context);
+        }
         if self.running.is_some() {
             return;
         }
@@ -211,18 +213,25 @@ impl Server {
         }
     }
 
+    /// Kills the machine: at once, or in the middle of one of its next writes.
+    pub(crate) fn kill(&mut self, context: &mut Context) {
+        let torn = context.options.has(Fault::TornWrite) && context.rng.per_mille(TORN_PER_MILLE);
+        if torn && self.running.is_some() {
+            self.doomed = true;
+            self.disk.fail_after(context.rng.below(TORN_AFTER));
+        } else {
+            self.crash(context);
+        }
+    }
+
     /// Kills the process and the machine under it: what was not synced may be gone.
     pub(crate) fn crash(&mut self, context: &mut Context) {
         // Whatever waited for the stopped process meets a dead one.
         self.resume(context);
-        let Some(mut running) = self.running.take() else {
+        let torn = std::mem::take(&mut self.doomed);
+        let Some(running) = self.running.take() else {
             return;
         };
-        if context.options.has(Fault::TornWrite) && context.rng.per_mille(500) {
-            self.disk.fail_after(context.rng.below(3));
-            let torn = running.member.step_writer();
-            context.say(format_args!("s{} dies writing: {torn:?}", self.index + 1));
-        }
         self.disk.crash();
         self.break_connections(context, &running);
         // Whatever lives on in the process must not touch the disk any more; its handles are dead.
@@ -232,7 +241,12 @@ impl Server {
             self.checkpoints = MemoryCheckpoints::default();
         }
         self.life += 1;
-        context.say(format_args!("s{} died", self.index + 1));
+        let how = if torn {
+            " in the middle of a write"
+        } else {
+            ""
+        };
+        context.say(format_args!("s{} died{how}", self.index + 1));
     }
 
     /// The machine is lost for ever, and another one stands ready in its place: with an empty disk
@@ -251,7 +265,7 @@ impl Server {
         &mut self,
         context: &mut Context,
         change: MemberChange,
-    ) -> Option<(u64, Ticket<Result<(), ChangeError>>)> {
+    ) -> Option<(u64, Changing)> {
         let ticket = self.running.as_ref()?.member.change_members(change);
         self.wake_driver(context);
         Some((self.life, ticket))
@@ -294,6 +308,30 @@ impl Server {
             context.send(me, sender, failed);
         }
     }
+}
+
+/// A change in a few words.
+fn describe(change: &Change) -> String {
+    let verb = match (&change.was, &change.now) {
+        (None, _) => "new",
+        (Some(_), Some(_)) => "changed",
+        (Some(_), None) => "gone",
+    };
+    let (revision, key) = (change.revision, change.key());
+    let Some(view) = change.now.as_ref().and_then(|object| object.pod()) else {
+        return format!("{revision} {key} {verb}");
+    };
+    let leaving = change
+        .now
+        .as_ref()
+        .is_some_and(|pod| pod.meta().deletion.is_some());
+    format!(
+        "{revision} {key} {verb}: on {}, {}{}{}",
+        view.node.as_deref().unwrap_or("no node"),
+        view.phase.word(),
+        if view.ready { ", ready" } else { "" },
+        if leaving { ", being deleted" } else { "" }
+    )
 }
 
 /// What the store calls when it has applied something.
