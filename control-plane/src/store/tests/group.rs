@@ -124,11 +124,14 @@ fn three_members_agree_and_survive_the_loss_of_their_leader() {
 
 /// Waits until what a store says of itself is so.
 async fn until(store: &Store, so: impl Fn(&Store) -> bool) {
-    let limit = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !so(store) {
-        assert!(tokio::time::Instant::now() < limit, "{:?}", store.status());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let seen = async {
+        while !so(store) {
+            looks.tick().await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(20), seen).await;
+    assert!(seen.is_ok(), "{:?}", store.status());
 }
 
 #[test]
