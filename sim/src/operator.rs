@@ -75,18 +75,26 @@ impl Operator {
 impl Replacement {
     /// Whether everything is done.
     fn turn(&mut self, context: &mut Context, servers: &mut [Server]) -> bool {
-        let leads = |server: &Server| server.member().is_some_and(|member| member.is_leader());
+        let leads = |server: &Server| {
+            let answers = !server.is_paused();
+            answers && server.member().is_some_and(|member| member.is_leader())
+        };
         let Some(leader) = servers.iter().position(leads) else {
             return false;
         };
-        let Some(status) = servers.get(leader).and_then(Server::member) else {
+        let Some(member) = servers.get(leader).and_then(Server::member) else {
             return false;
         };
-        let status = status.status();
+        let group = member.state_at().mark.conf_state;
         let (votes, learns) = (
-            |id| status.voters.contains(&id),
-            |id| status.learners.contains(&id),
+            |id| group.voters.contains(&id),
+            |id| group.learners.contains(&id),
         );
+        // A change goes through joint consensus; before its end, the group still needs those who
+        // are to leave it.
+        if !group.voters_outgoing.is_empty() {
+            return false;
+        }
         let next = if votes(self.lost) {
             MemberChange::Remove(self.lost)
         } else if votes(self.new) {

@@ -110,6 +110,11 @@ impl Server {
         self.running.is_some()
     }
 
+    /// Whether the process is stopped.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Whether this is its life.
     pub(crate) const fn is_life(&self, life: u64) -> bool {
         self.life == life
