@@ -45,7 +45,8 @@ fn what_is_not_synced_is_lost_by_a_crash() {
 #[test]
 fn a_vote_must_not_be_forgotten() {
     // The log notices that a frame is missing before the vote is given twice.
-    is_noticed(Mutation::ForgetVote, &[alive::SENTENCE, leaders::SENTENCE]);
+    let by = [alive::SENTENCE, leaders::SENTENCE];
+    is_noticed_among(&[Fault::Crash, Fault::TornWrite], Mutation::ForgetVote, &by);
 }
 
 #[test]
@@ -72,7 +73,12 @@ fn a_write_that_was_only_proposed_is_not_acknowledged() {
 
 #[test]
 fn a_write_that_may_have_happened_has_not_failed() {
-    is_noticed(Mutation::CallUnknownFailed, &[linearizable::SENTENCE]);
+    let faults = [Fault::Partition, Fault::Transfer];
+    is_noticed_among(
+        &faults,
+        Mutation::CallUnknownFailed,
+        &[linearizable::SENTENCE],
+    );
 }
 
 #[test]
