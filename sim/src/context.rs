@@ -75,9 +75,7 @@ impl Context {
 
     /// Sends something off.
     pub(crate) fn send(&mut self, from: Peer, to: Peer, message: Message) {
-        if let Message::Watch { id, .. } = &message
-            && self.broken.contains(id)
-        {
+        if self.is_broken(&message) {
             return;
         }
         match self.network.send(self.now, from, to, &message) {
@@ -86,29 +84,40 @@ impl Context {
         }
     }
 
+    /// Whether it belongs to a watch whose connection is broken: what was behind a lost item on it
+    /// never arrives.
+    pub(crate) fn is_broken(&self, message: &Message) -> bool {
+        if let Message::Watch { id, .. } = message {
+            self.broken.contains(id)
+        } else {
+            false
+        }
+    }
+
     /// Sees to it that those learn of a lost message who would.
     pub(crate) fn lost(&mut self, noticed: Time, (from, to): (Peer, Peer), message: &Message) {
         let broken = |peer, id| Event::Broken { peer, id };
         match message {
-            Message::Raft(_) | Message::Beat | Message::SnapshotDone { .. } => {}
-            Message::Snapshot(parts) => {
-                let member = parts.0.to;
-                let failed = Message::SnapshotDone {
-                    member,
-                    arrived: false,
-                };
-                // Learnt from the connection itself: not even a cut link keeps it from the sender.
-                let event = Event::Deliver {
-                    from: to,
-                    to: from,
-                    message: failed,
-                };
-                self.events.plan(noticed, event);
+            Message::Raft(_) | Message::Beat => {}
+            Message::Snapshot(parts) => self.fail_snapshot(noticed, (to, from), parts.0.to),
+            // The connection of the snapshot broke before its end: it counts as failed.
+            Message::SnapshotDone { member, .. } => {
+                self.fail_snapshot(noticed, (from, to), *member);
             }
             Message::Request(request) => self.events.plan(noticed, broken(from, request.id)),
             Message::Response(response) => self.events.plan(noticed, broken(to, response.id)),
             Message::Watch { id, .. } => self.break_watch(noticed, (from, to), *id),
         }
+    }
+
+    /// Tells the sender of a snapshot that it failed: each one must be told of.
+    fn fail_snapshot(&mut self, noticed: Time, (from, to): (Peer, Peer), member: u64) {
+        let message = Message::SnapshotDone {
+            member,
+            arrived: false,
+        };
+        let event = Event::Deliver { from, to, message };
+        self.events.plan(noticed, event);
     }
 
     /// Breaks the connection of a watch; both ends notice.

@@ -173,6 +173,13 @@ impl World {
             Peer::Agent(index) => self.agents.get(index).is_none_or(|one| !one.is_up()),
             Peer::Client(_) => false,
         };
+        if context.is_broken(&message) {
+            return;
+        }
+        if refused && matches!(message, Message::SnapshotDone { .. }) {
+            // Another life of the sender has sent nothing yet.
+            return;
+        }
         if refused || context.network.is_cut(from, to) {
             let noticed = context.now + context.some_millis(5, 3000);
             context.lost(noticed, (from, to), &message);
