@@ -20,8 +20,9 @@ use crate::time::{Time, millis};
 pub const CLIENTS: usize = 4;
 /// How often somebody looks whether the cluster has healed.
 const LOOK: Duration = Duration::from_millis(500);
-/// A cluster that looks healed has to stay so for this long: in it watchers hear the last news.
-const AT_REST: Duration = Duration::from_secs(8);
+/// A cluster that looks healed has to stay so for this long. In it watchers hear the last news, also
+/// those who first have to notice that their connection is broken: that takes up to seven seconds.
+const AT_REST: Duration = Duration::from_secs(10);
 /// Dead processes come back within so many milliseconds once there is calm.
 const BACK: u64 = 3000;
 
