@@ -188,6 +188,12 @@ impl Agent {
         }
     }
 
+    /// What it follows.
+    pub(crate) fn follows(&self) -> impl Iterator<Item = &Follow> {
+        let brain = self.brain.iter();
+        brain.flat_map(|brain| [&brain.follow, &brain.keeper.follow])
+    }
+
     /// When everything is quiet: it must have seen everything up to `revision` by now.
     pub(crate) fn must_have_seen(&self, context: &mut Context, revision: skiff_api::Revision) {
         if let Some(brain) = &self.brain {

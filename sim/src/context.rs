@@ -94,6 +94,12 @@ impl Context {
         }
     }
 
+    /// Whether the connection of a request or watch is broken, which who waits for it may not have
+    /// noticed.
+    pub(crate) fn is_lost(&self, id: Option<u64>) -> bool {
+        id.is_some_and(|id| self.broken.contains(&id))
+    }
+
     /// Sees to it that those learn of a lost message who would.
     pub(crate) fn lost(&mut self, noticed: Time, (from, to): (Peer, Peer), message: &Message) {
         let broken = |peer, id| Event::Broken { peer, id };
@@ -104,7 +110,10 @@ impl Context {
             Message::SnapshotDone { member, .. } => {
                 self.fail_snapshot(noticed, (from, to), *member);
             }
-            Message::Request(request) => self.events.plan(noticed, broken(from, request.id)),
+            Message::Request(request) => {
+                self.broken.insert(request.id);
+                self.events.plan(noticed, broken(from, request.id));
+            }
             Message::Response(response) => self.events.plan(noticed, broken(to, response.id)),
             Message::Watch { id, .. } => self.break_watch(noticed, (from, to), *id),
         }

@@ -9,6 +9,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::event::{Event, Turn};
 use crate::faults::{self, Act, Planned};
+use crate::follow::Follow;
 use crate::invariants::healed::{self, NodeSeen, ServerSeen};
 use crate::message::{Message, Peer};
 use crate::operator::Operator;
@@ -351,6 +352,12 @@ impl World {
     fn complaint(&self) -> Option<String> {
         if let Some(client) = self.clients.iter().position(|client| !client.is_done()) {
             return Some(format!("client c{} waits for an answer", client + 1));
+        }
+        let lost = |follow: &Follow| self.context.is_lost(follow.id());
+        let clients = self.clients.iter().map(|client| &client.follow);
+        let agents = self.agents.iter().flat_map(Agent::follows);
+        if clients.chain(agents).any(lost) {
+            return Some("a watcher has not noticed that its connection is broken".into());
         }
         if !self.operator.is_done() {
             return Some("a server is being replaced".into());

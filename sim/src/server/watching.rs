@@ -9,9 +9,6 @@ use crate::context::Context;
 use crate::message::{Item, Message, Peer};
 use crate::mutation::Mutation;
 
-/// Changes sent on one watch at a time.
-const BURST: usize = 256;
-
 /// All watches, by the id of the request that began each.
 #[derive(Debug, Default)]
 pub(super) struct Watching(BTreeMap<u64, (Peer, Watch)>);
@@ -40,10 +37,7 @@ impl Watching {
     /// Sends what is new.
     pub(super) fn pump(&mut self, context: &mut Context, me: usize) {
         self.0.retain(|id, (to, watch)| {
-            for _ in 0..BURST {
-                let Some(change) = watch.try_next() else {
-                    break;
-                };
+            while let Some(change) = watch.try_next() {
                 let item = Item::Change(Box::new(change));
                 context.send(Peer::Server(me), *to, Message::Watch { id: *id, item });
             }
