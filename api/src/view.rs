@@ -212,7 +212,13 @@ impl View {
             | Kind::ServiceAccount
             | Kind::Deployment
             | Kind::ReplicaSet
-            | Kind::Lease => Self::Other,
+            | Kind::Lease
+            | Kind::Service
+            | Kind::Endpoints
+            | Kind::EndpointSlice
+            | Kind::Ingress
+            | Kind::IngressClass
+            | Kind::NetworkPolicy => Self::Other,
         }
     }
 }

@@ -61,9 +61,17 @@ async fn describe(cluster: &Cluster, kind: Kind, object: &Value) -> Result<Strin
             workload::replica_set(object, &pods, &mut sheet);
         }
         Kind::Secret => other::secret(object, &mut sheet),
-        Kind::Namespace | Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease => {
-            other::describe(object, &mut sheet)
-        }
+        Kind::Namespace
+        | Kind::ConfigMap
+        | Kind::Event
+        | Kind::ServiceAccount
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => other::describe(object, &mut sheet),
     }
     if kind != Kind::Event {
         let key = json::key(kind, object);

@@ -124,6 +124,13 @@ fn node_may(node: &str, what: &Attributes<'_>, state: &State) -> bool {
         Kind::Event => matches!(what.verb, "create" | "update" | "patch" | "get"),
         Kind::Namespace | Kind::ServiceAccount => reads && what.name.is_some(),
         Kind::Lease => reads && what.namespace == Some("kube-node-lease"),
+        // How pods reach each other is every node's business.
+        Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => reads,
         Kind::Deployment | Kind::ReplicaSet => false,
     }
 }

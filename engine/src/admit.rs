@@ -177,7 +177,13 @@ pub fn normalise(kind: Kind, value: &mut Value) {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => None,
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => None,
     };
     if let Some(Value::Object(spec)) = spec {
         pod::quantities_to_text(spec);

@@ -35,7 +35,16 @@ fn paths(kind: Kind) -> &'static [&'static str] {
         Kind::Namespace => &["status.phase"],
         Kind::Secret => &["type"],
         Kind::ReplicaSet => &["status.replicas"],
-        Kind::ConfigMap | Kind::ServiceAccount | Kind::Deployment | Kind::Lease => &[],
+        Kind::ConfigMap
+        | Kind::ServiceAccount
+        | Kind::Deployment
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => &[],
     }
 }
 

@@ -51,6 +51,12 @@ fn columns(kind: Kind) -> &'static [Column] {
         Kind::Deployment => workload::DEPLOYMENT_COLUMNS,
         Kind::ReplicaSet => workload::REPLICA_SET_COLUMNS,
         Kind::Lease => &[NAME, ("Holder", "string", Always), AGE],
+        Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => &[NAME, AGE],
     }
 }
 
@@ -85,6 +91,12 @@ fn cells(kind: Kind, object: &Value, now: Millis) -> Vec<Value> {
         Kind::ServiceAccount => vec![name.into(), len(&object["secrets"]).into(), age.into()],
         Kind::Deployment => workload::deployment_cells(object, name, age),
         Kind::ReplicaSet => workload::replica_set_cells(object, name, age),
+        Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => vec![name.into(), age.into()],
         Kind::Lease => {
             vec![
                 name.into(),

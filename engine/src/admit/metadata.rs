@@ -35,7 +35,13 @@ pub(super) const fn counts_generations(kind: Kind) -> bool {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => false,
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => false,
     }
 }
 
@@ -123,7 +129,13 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
         | Kind::ServiceAccount
         | Kind::Deployment
         | Kind::ReplicaSet
-        | Kind::Lease => names::dns_subdomain,
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => names::dns_subdomain,
     };
     if name.text().is_empty() {
         errors.required(&name, "name or generateName is required");

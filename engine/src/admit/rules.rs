@@ -16,7 +16,16 @@ pub(super) fn default(kind: Kind, value: &mut Value) {
         Kind::Secret => config::default_secret(value),
         Kind::Deployment => workload::default_deployment(value),
         Kind::ReplicaSet => workload::default_replica_set(value),
-        Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease => {}
+        Kind::ConfigMap
+        | Kind::Event
+        | Kind::ServiceAccount
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -39,7 +48,13 @@ pub(super) fn begin(kind: Kind, value: &mut Value) {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => {}
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -54,7 +69,16 @@ pub(super) fn keep(kind: Kind, before: &Value, value: &mut Value) {
             keep_field(before, value, "status");
         }
         Kind::Secret => config::keep_secret(before, value),
-        Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease => {}
+        Kind::ConfigMap
+        | Kind::Event
+        | Kind::ServiceAccount
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -92,6 +116,12 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
         Kind::Deployment => workload::validate_deployment(object, errors),
         Kind::ReplicaSet => workload::validate_replica_set(object, errors),
         Kind::Lease => records::validate_lease(object, errors),
+        Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -103,7 +133,16 @@ pub(super) fn validate_update(kind: Kind, old: &At<'_, '_>, new: &At<'_, '_>, er
         Kind::Secret => config::validate_secret_update(old, new, errors),
         Kind::Deployment | Kind::ReplicaSet => workload::validate_update(old, new, errors),
         Kind::Node => node::validate_update(old, new, errors),
-        Kind::Namespace | Kind::Event | Kind::ServiceAccount | Kind::Lease => {}
+        Kind::Namespace
+        | Kind::Event
+        | Kind::ServiceAccount
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -118,6 +157,12 @@ pub(super) fn validate_status(kind: Kind, object: &At<'_, '_>, errors: &mut Erro
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => {}
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }

@@ -57,7 +57,13 @@ pub fn warnings(kind: Kind, value: &Value) -> Vec<String> {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => {}
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
     found.0
 }

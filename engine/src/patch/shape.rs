@@ -151,6 +151,15 @@ pub(super) fn of(kind: Kind) -> &'static Shape {
         Kind::Namespace => &NAMESPACE,
         Kind::Node => &NODE,
         Kind::ServiceAccount => &SERVICE_ACCOUNT,
-        Kind::ConfigMap | Kind::Secret | Kind::Event | Kind::Lease => &WITH_METADATA,
+        Kind::ConfigMap
+        | Kind::Secret
+        | Kind::Event
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => &WITH_METADATA,
     }
 }
