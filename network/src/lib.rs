@@ -1,0 +1,15 @@
+//! The network of a node: what is known of services and where they run, and what follows from it —
+//! packet rules, routes, names. The gateway reads the same catalog.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`catalog`] | pure: services, their endpoints, nodes, as of one revision |
+//! | [`follow`] | keeps a catalog by watching the servers |
+//!
+//! Deciding is pure: catalog in, rules, routes or answers out. Losing the servers changes nothing:
+//! what was known last goes on being served.
+
+pub mod catalog;
+pub mod follow;
+
+pub use catalog::{Catalog, ServiceKey};
