@@ -106,8 +106,9 @@ fn node_may(node: &str, what: &Attributes<'_>, state: &State) -> bool {
     let reads = matches!(what.verb, "get" | "list" | "watch");
     match what.kind {
         Kind::Node => match what.verb {
-            "get" | "create" | "update" | "patch" => what.name.is_none_or(|name| name == node),
-            "list" | "watch" => what.name == Some(node),
+            // Where a node's pods are reached is every other node's business.
+            "get" | "list" | "watch" => what.subresource.is_none() || what.name == Some(node),
+            "create" | "update" | "patch" => what.name.is_none_or(|name| name == node),
             _ => false,
         },
         Kind::Pod => match (what.verb, what.subresource, what.name) {

@@ -7,7 +7,8 @@ mod stop;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skiff_api::Millis;
-use tokio::sync::Semaphore;
+use skiff_network::Catalog;
+use tokio::sync::{Semaphore, watch};
 
 use crate::chain::Chain;
 use crate::events::{Events, Tone};
@@ -42,6 +43,8 @@ pub struct Tools {
     pub place: Place,
     /// Starts that failed.
     pub failures: Mutex<Failures>,
+    /// Services and where they run, as far as this node knows.
+    pub catalog: watch::Receiver<Arc<Catalog>>,
     /// The machine's clock, by which the runtime dates what happens.
     pub clock: Clock,
 }

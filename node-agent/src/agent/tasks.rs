@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
+use skiff_api::Revision;
 use skiff_client::Client;
+use skiff_network::{Catalog, follow};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -51,14 +53,20 @@ impl Agent {
         let wake = Arc::new(Notify::new());
         let (view, shown) = watch::channel(View::default());
         let (engine, engine_state) = watch::channel(EngineState::None);
-        self.start_reconciler(&wake, view, engine, stop);
+        let (shown_catalog, catalog) = watch::channel(Arc::new(Catalog::default()));
+        self.tasks
+            .spawn(follow::follow(self.client.clone(), shown_catalog));
+        self.start_reconciler(&wake, view, engine, catalog, stop);
         let (connected, links) = watch::channel(BTreeSet::new());
+        // Whoever puts the catalog into effect on this node says here how far it has come.
+        let (_applied, applied) = watch::channel(Revision(0));
         let tunnel = Arc::new(Tunnel {
             agent_id: self.facts.agent_id.clone(),
             identity,
             heartbeat: self.config.heartbeat,
             runtime: Arc::clone(&self.runtime),
             view: shown,
+            applied,
             connected,
         });
         let (known, servers) = watch::channel(Arc::new(servers));
@@ -85,6 +93,7 @@ impl Agent {
         wake: &Arc<Notify>,
         view: watch::Sender<View>,
         engine: watch::Sender<EngineState>,
+        catalog: watch::Receiver<Arc<Catalog>>,
         stop: &CancellationToken,
     ) {
         let servers: Arc<dyn Servers> = Arc::new(self.client.clone());
@@ -108,6 +117,7 @@ impl Agent {
                 memory_bytes: self.facts.memory_bytes,
             },
             failures: Mutex::new(Failures::default()),
+            catalog,
             clock: Arc::new(wall_clock),
         };
         let reconciler = Reconciler {

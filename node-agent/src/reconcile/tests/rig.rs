@@ -201,6 +201,7 @@ impl Rig {
             pulls: Semaphore::new(3),
             place,
             failures: Mutex::new(Failures::default()),
+            catalog: watch::channel(Arc::default()).1,
             clock: Arc::clone(&self.clock),
         };
         let reconciler = Reconciler {
