@@ -14,6 +14,7 @@ mod identity;
 mod metadata;
 mod names;
 mod namespace;
+mod network;
 mod node;
 mod pod;
 mod records;

@@ -28,7 +28,12 @@ const SERVER_OWNED: [&str; 5] = [
 /// Whether the server counts the changes of this kind's `spec`.
 pub(super) const fn counts_generations(kind: Kind) -> bool {
     match kind {
-        Kind::Pod | Kind::Deployment | Kind::ReplicaSet => true,
+        Kind::Pod
+        | Kind::Deployment
+        | Kind::ReplicaSet
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => true,
         Kind::Namespace
         | Kind::Node
         | Kind::ConfigMap
@@ -38,10 +43,7 @@ pub(super) const fn counts_generations(kind: Kind) -> bool {
         | Kind::Lease
         | Kind::Service
         | Kind::Endpoints
-        | Kind::EndpointSlice
-        | Kind::Ingress
-        | Kind::IngressClass
-        | Kind::NetworkPolicy => false,
+        | Kind::EndpointSlice => false,
     }
 }
 
@@ -121,6 +123,7 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
     let name = meta.field("name");
     let rule = match kind {
         Kind::Namespace => names::dns_label,
+        Kind::Service => names::dns_1035_label,
         Kind::Node
         | Kind::Pod
         | Kind::ConfigMap
@@ -130,7 +133,6 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
         | Kind::Deployment
         | Kind::ReplicaSet
         | Kind::Lease
-        | Kind::Service
         | Kind::Endpoints
         | Kind::EndpointSlice
         | Kind::Ingress
