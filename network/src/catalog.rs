@@ -296,6 +296,19 @@ impl Catalog {
         })
     }
 
+    /// Who serves a port of a service on one node, by the same preference among that node's own.
+    #[must_use]
+    pub fn backends_on(&self, node: &str, service: &ServiceKey, port: &Port) -> Vec<Backend> {
+        let here = |endpoint: &Endpoint| endpoint.node.as_deref() == Some(node);
+        let ready = self.pick(service, port, |endpoint| endpoint.ready && here(endpoint));
+        if !ready.is_empty() {
+            return ready;
+        }
+        self.pick(service, port, |endpoint| {
+            endpoint.serving && endpoint.terminating && here(endpoint)
+        })
+    }
+
     fn pick(
         &self,
         service: &ServiceKey,

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | [`catalog`] | pure: services, their endpoints, nodes, as of one revision |
 //! | [`follow`] | keeps a catalog by watching the servers |
+//! | [`rules`] | the packet rules of a node: what they should be, and keeping the kernel at it |
 //!
 //! Deciding is pure: catalog in, rules, routes or answers out. Losing the servers changes nothing:
 //! what was known last goes on being served.
 
 pub mod catalog;
 pub mod follow;
+pub mod rules;
 
 pub use catalog::{Catalog, ServiceKey};
