@@ -1,8 +1,10 @@
 //! The packet rules in a real kernel: a node with pods in namespaces of their own, the real `nft`,
 //! real sockets. Needs root, iproute2 and nftables.
 
+#[cfg(test)]
 #[path = "rules/known.rs"]
 mod known;
+#[cfg(test)]
 #[path = "rules/world.rs"]
 mod world;
 
@@ -23,6 +25,7 @@ fn cart(world: &World, more: serde_json::Value, endpoints: &[&str]) -> Known {
     known
 }
 
+#[cfg(test)]
 fn askers(answers: &[Answer]) -> BTreeSet<&str> {
     let one = |answer: &Answer| answer.as_ref().unwrap().server;
     answers.iter().map(one).collect()
