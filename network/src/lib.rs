@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`catalog`] | pure: services, their endpoints, nodes, as of one revision |
+//! | [`dns`] | names: the resolver of each node, and the process that it is |
 //! | [`follow`] | keeps a catalog by watching the servers |
 //! | [`rules`] | the packet rules of a node: what they should be, and keeping the kernel at it |
 //!
@@ -11,6 +12,7 @@
 //! what was known last goes on being served.
 
 pub mod catalog;
+pub mod dns;
 pub mod follow;
 pub mod rules;
 
