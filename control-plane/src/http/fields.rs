@@ -92,7 +92,7 @@ fn summary(object: &Object, path: &str) -> Option<String> {
         ("spec.nodeName", View::Pod(pod)) => Some(pod.node.as_deref().unwrap_or("").to_owned()),
         ("status.phase", View::Pod(pod)) => Some(pod.phase.word().to_owned()),
         ("spec.unschedulable", View::Node(node)) => Some(node.unschedulable.to_string()),
-        (_, View::Pod(_) | View::Node(_) | View::Other) => None,
+        (_, View::Pod(_) | View::Node(_) | View::Service(_) | View::Other) => None,
     }
 }
 
