@@ -12,6 +12,7 @@ mod memory;
 mod options;
 mod pods;
 mod report;
+mod rollout;
 mod servers;
 mod slowdisk;
 
@@ -31,7 +32,7 @@ struct Bench {
     measure: Measure,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     bench("boot", |_| boot::rows()),
     bench("memory", |_| memory::rows()),
     bench("api", |_| api::rows()),
@@ -41,6 +42,7 @@ const BENCHES: [Bench; 7] = [
         measure: |_| api3::rows(),
     },
     bench("pods", |_| pods::rows()),
+    bench("rollout", |_| rollout::rows()),
     bench("failover", |options| failover::rows(options.kills)),
     bench("slowdisk", |options| slowdisk::rows(options.minutes)),
 ];
