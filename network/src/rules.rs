@@ -9,6 +9,7 @@
 //! | `text` | pure: nftables' words for a table or a change |
 //! | `keeper` | keeps the kernel's table like the one wanted |
 //! | `nft` | runs the program `nft` |
+//! | `ports` | lets pods reach themselves through the bridge |
 //! | `netlink` | the kernel's own messages: who changed the table; which connections are remembered |
 //!
 //! Several agents may share a network namespace, each with a table of its own for the same
@@ -22,6 +23,7 @@ mod keeper;
 mod netlink;
 mod nft;
 mod policies;
+mod ports;
 mod services;
 mod table;
 mod text;

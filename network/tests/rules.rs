@@ -17,6 +17,9 @@ use world::{Answer, World};
 
 const CLUSTER_IP: &str = "10.43.0.9";
 
+/// One client got no answer at all.
+const SILENCE: [Answer; 1] = [Err(ErrorKind::TimedOut)];
+
 /// A service with these further fields, and the fake pods that serve it.
 fn cart(world: &World, more: serde_json::Value, endpoints: &[&str]) -> Known {
     let mut known = Known::default();
@@ -70,4 +73,223 @@ fn without_endpoints_a_connection_is_refused_at_once() {
         world.ask_udp("client", CLUSTER_IP, 53),
         Err(ErrorKind::ConnectionRefused)
     );
+}
+
+#[test]
+fn a_port_of_the_node_leads_to_all_endpoints_by_way_of_the_node() {
+    let world = World::new("port");
+    world.serve(&["a", "far"]);
+    let keeper = world.keep("n1");
+    let mut known = cart(&world, json!({"type": "NodePort"}), &["a", "far"]);
+    known.node_port("cart", 30080);
+    keeper.show(&known);
+    let answers = world.ask("outside", world::NODE, 30080, 30);
+    assert_eq!(askers(&answers), BTreeSet::from(["a", "far"]));
+    for seen in answers.iter().flatten() {
+        // The endpoint answers to the node: outside, nobody would take its answer.
+        assert!(
+            ["10.42.0.1", world::NODE].contains(&&*seen.client),
+            "{seen:?}"
+        );
+    }
+    let own = world.ask("host", world::NODE, 30080, 20);
+    assert_eq!(askers(&own), BTreeSet::from(["a", "far"]));
+    let pod = world.ask("client", world::NODE, 30080, 20);
+    assert_eq!(askers(&pod), BTreeSet::from(["a", "far"]));
+}
+
+#[test]
+fn a_local_policy_for_outside_keeps_the_client_and_stays_on_the_node() {
+    let world = World::new("extl");
+    world.serve(&["a", "far"]);
+    let keeper = world.keep("n1");
+    let more = json!({"type": "NodePort", "externalTrafficPolicy": "Local"});
+    let mut known = cart(&world, more, &["a", "far"]);
+    known.node_port("cart", 30080);
+    keeper.show(&known);
+    let answers = world.ask("outside", world::NODE, 30080, 20);
+    assert_eq!(askers(&answers), BTreeSet::from(["a"]));
+    for seen in answers.iter().flatten() {
+        assert_eq!(seen.client, world.address("outside"));
+    }
+    // Pods are not outside.
+    let pod = world.ask("client", world::NODE, 30080, 20);
+    assert_eq!(askers(&pod), BTreeSet::from(["a", "far"]));
+    known.endpoints("cart", [endpoint(&world, "far")].into_iter());
+    keeper.show(&known);
+    assert_eq!(world.ask("outside", world::NODE, 30080, 1), SILENCE);
+    assert_eq!(
+        askers(&world.ask("client", world::NODE, 30080, 2)),
+        BTreeSet::from(["far"])
+    );
+}
+
+#[test]
+fn a_local_policy_for_inside_stays_on_the_node() {
+    let world = World::new("intl");
+    world.serve(&["a", "far"]);
+    let keeper = world.keep("n1");
+    let mut known = cart(
+        &world,
+        json!({"internalTrafficPolicy": "Local"}),
+        &["a", "far"],
+    );
+    keeper.show(&known);
+    assert_eq!(
+        askers(&world.ask("client", CLUSTER_IP, 80, 20)),
+        BTreeSet::from(["a"])
+    );
+    known.endpoints("cart", [endpoint(&world, "far")].into_iter());
+    keeper.show(&known);
+    assert_eq!(world.ask("client", CLUSTER_IP, 80, 1), SILENCE);
+}
+
+#[test]
+fn a_client_stays_with_its_endpoint_while_others_come_and_go() {
+    let world = World::new("kept");
+    world.serve(&["a", "b", "far"]);
+    let keeper = world.keep("n1");
+    let mut known = cart(
+        &world,
+        json!({"sessionAffinity": "ClientIP"}),
+        &["a", "far"],
+    );
+    keeper.show(&known);
+    let first = world.ask("client", CLUSTER_IP, 80, 1);
+    let chosen = askers(&first);
+    let all = ["a", "b", "far"].map(|name| endpoint(&world, name));
+    known.endpoints("cart", all.clone().into_iter());
+    keeper.show(&known);
+    assert_eq!(askers(&world.ask("client", CLUSTER_IP, 80, 20)), chosen);
+    let others = all.iter().filter(|endpoint| {
+        let address = endpoint["addresses"][0].as_str();
+        address != Some(&*world.address(chosen.first().unwrap()))
+    });
+    known.endpoints("cart", others.cloned());
+    keeper.show(&known);
+    let now = world.ask("client", CLUSTER_IP, 80, 20);
+    assert_eq!(askers(&now).len(), 1);
+    assert!(askers(&now).is_disjoint(&chosen));
+}
+
+#[test]
+fn a_pod_reaches_itself_through_its_service() {
+    let world = World::new("self");
+    world.serve(&["a"]);
+    let keeper = world.keep("n1");
+    keeper.show(&cart(&world, json!({}), &["a"]));
+    assert_eq!(
+        askers(&world.ask("a", CLUSTER_IP, 80, 3)),
+        BTreeSet::from(["a"])
+    );
+}
+
+#[test]
+fn a_udp_client_is_led_away_from_an_endpoint_that_left() {
+    let world = World::new("udp");
+    world.serve(&["a", "b"]);
+    let keeper = world.keep("n1");
+    let mut known = cart(&world, json!({"type": "NodePort"}), &["a"]);
+    known.node_port("cart", 30053);
+    keeper.show(&known);
+    let inside = world.udp("client", CLUSTER_IP, 53);
+    let outside = world.udp("outside", world::NODE, 30053);
+    for client in [&inside, &outside] {
+        assert_eq!(client.ask().unwrap().server, "a");
+    }
+    known.endpoints("cart", [endpoint(&world, "b")].into_iter());
+    keeper.show(&known);
+    for client in [&inside, &outside] {
+        assert_eq!(client.ask().unwrap().server, "b");
+    }
+    known.endpoints("cart", std::iter::empty());
+    keeper.show(&known);
+    assert_eq!(inside.ask(), Err(ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn rules_that_somebody_removes_come_back() {
+    let world = World::new("back");
+    world.serve(&["a"]);
+    let keeper = world.keep("n1");
+    keeper.show(&cart(&world, json!({}), &["a"]));
+    let harms: [&[&str]; 4] = [
+        &["flush", "ruleset"],
+        &["delete", "table", "ip", "skiff-n1"],
+        &["flush", "chain", "ip", "skiff-n1", "to-services"],
+        &["flush", "map", "ip", "skiff-n1", "services"],
+    ];
+    for harm in harms {
+        world.run("host", "nft", harm);
+        world::until(&format!("back after {harm:?}"), || {
+            world.ask("client", CLUSTER_IP, 80, 1)[0].is_ok()
+        });
+    }
+    assert_eq!(*keeper.state.borrow(), Ok(()));
+}
+
+#[test]
+fn rules_stay_when_their_keeper_ends_and_the_next_one_takes_them_over() {
+    let world = World::new("next");
+    world.serve(&["a", "b"]);
+    let first = world.keep("n1");
+    first.show(&cart(&world, json!({}), &["a"]));
+    drop(first);
+    assert_eq!(
+        askers(&world.ask("client", CLUSTER_IP, 80, 5)),
+        BTreeSet::from(["a"])
+    );
+    let second = world.keep("n1");
+    second.show(&cart(&world, json!({}), &["b"]));
+    assert_eq!(
+        askers(&world.ask("client", CLUSTER_IP, 80, 5)),
+        BTreeSet::from(["b"])
+    );
+    world
+        .within("host", || {
+            world::run_to_end(skiff_network::rules::remove("n1"))
+        })
+        .unwrap();
+    assert_eq!(world.run("host", "nft", &["list", "ruleset"]), "");
+}
+
+#[test]
+fn two_nodes_of_one_machine_do_not_stand_in_each_others_way() {
+    let world = World::new("two");
+    world.serve(&["a", "b"]);
+    let more = json!({"type": "NodePort", "externalTrafficPolicy": "Local",
+        "internalTrafficPolicy": "Local"});
+    let mut known = cart(&world, more, &["a"]);
+    known.node_port("cart", 30080);
+    // The other node has another bridge, no endpoints, and its rules may come first or last.
+    let mut other = world.view("n2");
+    other.bridge = "pods1".into();
+    other.pod_cidr = "10.42.7.0/24".parse().unwrap();
+    let before = world.keep_as(other.clone());
+    before.show(&known);
+    let keeper = world.keep("n1");
+    keeper.show(&known);
+    other.name = "n3".into();
+    let after = world.keep_as(other);
+    after.show(&known);
+    for (from, to, port) in [
+        ("client", CLUSTER_IP, 80),
+        ("host", CLUSTER_IP, 80),
+        ("outside", world::NODE, 30080),
+    ] {
+        let answers = world.ask(from, to, port, 5);
+        assert_eq!(askers(&answers), BTreeSet::from(["a"]), "{from} to {to}");
+    }
+}
+
+#[test]
+fn what_leaves_the_cluster_leaves_in_the_nodes_name() {
+    let world = World::new("out");
+    world.serve(&["outside", "far"]);
+    let keeper = world.keep("n1");
+    keeper.show(&Known::default().synced());
+    let outside = world.ask("client", &world.address("outside"), world::PORT, 1);
+    assert_eq!(outside[0].as_ref().unwrap().client, world::NODE);
+    let far = world.ask("client", &world.address("far"), world::PORT, 1);
+    assert_eq!(far[0].as_ref().unwrap().client, world.address("client"));
 }

@@ -6,8 +6,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+use rustix::net::netlink::NETFILTER;
+
 use super::NodeView;
-use super::netlink::{Socket, attribute, message, messages, put};
+use super::netlink::{
+    ACKNOWLEDGE, ALL, ANSWER, DONE, FILTERING, REQUEST, Socket, acknowledged, attribute, message,
+    messages, put,
+};
 use crate::catalog::{Catalog, Port, Protocol, Reach, Service, ServiceKey};
 
 /// The subsystem that remembers connections, and its messages.
@@ -15,13 +20,6 @@ const CONNECTIONS: u16 = 1 << 8;
 const ENTRY: u16 = CONNECTIONS;
 const GET: u16 = CONNECTIONS | 1;
 const DELETE: u16 = CONNECTIONS | 2;
-/// Messages of netlink itself.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// Flags: a request; all of them; say when done.
-const REQUEST: u16 = 1;
-const ALL: u16 = 0x300;
-const ACKNOWLEDGE: u16 = 4;
 /// Attributes of an entry: both directions, and what tells it from later ones alike.
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
@@ -122,21 +120,21 @@ pub(super) fn is_stale(
 
 /// Has the kernel forget what is stale, and says how much that was.
 pub(super) async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usize> {
-    let mut socket = Socket::open(0)?;
-    socket.send(&message(GET, REQUEST | ALL, &[]))?;
+    let mut socket = Socket::open(Some(NETFILTER), 0)?;
+    socket.send(&message(GET, REQUEST | ALL, &FILTERING))?;
     let mut stale = Vec::new();
     'all: loop {
         for message in messages(socket.receive().await?) {
             match message.kind {
                 DONE => break 'all,
-                ERROR => acknowledged(message.body)?,
+                ANSWER => acknowledged(message.body)?,
                 ENTRY => stale.extend(deletion(node, ports, message.body)),
                 _ => {}
             }
         }
     }
-    for attributes in &stale {
-        socket.send(&message(DELETE, REQUEST | ACKNOWLEDGE, attributes))?;
+    for request in &stale {
+        socket.send(&message(DELETE, REQUEST | ACKNOWLEDGE, request))?;
         for answer in messages(socket.receive().await?) {
             match acknowledged(answer.body) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -147,9 +145,9 @@ pub(super) async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usi
     Ok(stale.len())
 }
 
-/// The attributes that name an entry, if it is to be forgotten.
+/// The request to forget an entry, if that is stale.
 fn deletion(node: &NodeView, ports: &[UdpPort], body: &[u8]) -> Option<Vec<u8>> {
-    let all = body.get(4..)?;
+    let all = body.get(FILTERING.len()..)?;
     let original = attribute(all, ORIGINAL)?;
     let stale = is_stale(
         node,
@@ -160,14 +158,14 @@ fn deletion(node: &NodeView, ports: &[UdpPort], body: &[u8]) -> Option<Vec<u8>> 
     if !stale {
         return None;
     }
-    let mut attributes = Vec::new();
-    put(&mut attributes, ORIGINAL, true, original);
+    let mut request = FILTERING.to_vec();
+    put(&mut request, ORIGINAL, true, original);
     for kind in [ID, ZONE] {
         if let Some(value) = attribute(all, kind) {
-            put(&mut attributes, kind, false, value);
+            put(&mut request, kind, false, value);
         }
     }
-    Some(attributes)
+    Some(request)
 }
 
 /// A direction of a UDP connection; nothing for other protocols.
@@ -189,13 +187,4 @@ fn direction(bytes: &[u8]) -> Option<Direction> {
         source: (address(SOURCE)?, port(SOURCE_PORT)?),
         destination: (address(DESTINATION)?, port(DESTINATION_PORT)?),
     })
-}
-
-/// Netlink's answer: zero, or an error's number below zero.
-fn acknowledged(body: &[u8]) -> io::Result<()> {
-    let code = super::netlink::u32_at(body, 0).unwrap_or(0).cast_signed();
-    match code {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-    }
 }

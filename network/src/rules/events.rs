@@ -4,10 +4,11 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::net::netlink::NETFILTER;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::netlink::{self, IPV4, Message, Socket, attribute, messages};
+use super::netlink::{self, FILTERING, IPV4, Message, Socket, attribute, messages};
 use super::text::STAMP;
 
 /// The group that hears of changes of nftables.
@@ -61,7 +62,7 @@ async fn listen(
     others: &watch::Sender<u64>,
     failing: &mut bool,
 ) -> io::Result<()> {
-    let mut socket = Socket::open(CHANGES)?;
+    let mut socket = Socket::open(Some(NETFILTER), CHANGES)?;
     *failing = false;
     loop {
         let found = match socket.receive().await {
@@ -133,8 +134,7 @@ impl Reader {
     }
 
     fn take(&mut self, message: Message<'_>) {
-        let mut of = message.attributes();
-        let table = of.find_map(|(kind, value)| (kind == TABLE).then_some(value));
+        let table = attribute(message.attributes(FILTERING.len()), TABLE);
         if message.family() != Some(IPV4) || table.map(text) != Some(self.table.as_bytes()) {
             return;
         }
@@ -147,14 +147,11 @@ impl Reader {
 
 /// The stamp, if a message about new elements is about that.
 fn stamp(message: Message<'_>) -> Option<Stamp> {
-    let find = |wanted| {
-        let mut all = message.attributes();
-        all.find_map(|(kind, value)| (kind == wanted).then_some(value))
-    };
-    if text(find(SET)?) != STAMP.as_bytes() {
+    let all = message.attributes(FILTERING.len());
+    if text(attribute(all, SET)?) != STAMP.as_bytes() {
         return None;
     }
-    let element = attribute(find(ELEMENTS)?, ELEMENT)?;
+    let element = attribute(attribute(all, ELEMENTS)?, ELEMENT)?;
     let value = attribute(attribute(element, KEY)?, VALUE)?;
     Some(Stamp {
         epoch: netlink::u32_at(value, 0)?,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::conntrack::{self, UdpPort};
 use super::events::{self, Stamp};
-use super::{Failed, NodeView, Policies, Table, diff, nft, text};
+use super::{Failed, NodeView, Policies, Table, diff, nft, ports, text};
 use crate::catalog::Catalog;
 
 /// How long until a change that the kernel did not take is tried again.
@@ -46,6 +46,7 @@ impl Keeper {
         let table = text::bare_name(&self.node.name);
         let mut listening = JoinSet::new();
         listening.spawn(events::watch(table, epoch, tell));
+        listening.spawn(ports::keep(self.node.bridge.clone()));
         let mut work = Work {
             keeper: self,
             held: None,

@@ -1,10 +1,10 @@
-//! The kernel's messages about packet filtering (nfnetlink): a socket, and how to read and write
-//! what goes over it. Nothing here believes a length that a message states without looking.
+//! The kernel's messages (netlink): a socket, and how to read and write what goes over it. Nothing here believes a length that a message states without looking.
 
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::Protocol;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use tokio::io::unix::AsyncFd;
 
@@ -16,11 +16,17 @@ const KEPT_BYTES: usize = 16 << 20;
 /// changes may be somewhat larger.
 const RECEIVED_BYTES_MAX: usize = 256 << 10;
 
-/// What a message's header takes, and with it the one that all of packet filtering have.
+/// What a message's header takes.
 const HEADER: usize = 16;
-const FAMILY_HEADER: usize = 4;
 /// Lengths are rounded up to this.
 const ALIGN: usize = 4;
+/// Messages of netlink itself: an answer, and the end of a list.
+pub(super) const ANSWER: u16 = 2;
+pub(super) const DONE: u16 = 3;
+/// Flags: a request; for all there is; that is to be answered.
+pub(super) const REQUEST: u16 = 1;
+pub(super) const ALL: u16 = 0x300;
+pub(super) const ACKNOWLEDGE: u16 = 4;
 /// The type's bits of an attribute; the others are flags.
 const ATTRIBUTE_TYPE: u16 = 0x3fff;
 /// Says that an attribute is made of attributes.
@@ -28,21 +34,23 @@ const NESTED: u16 = 0x8000;
 
 /// `AF_INET`, and the same number in packet filtering.
 pub(super) const IPV4: u8 = 2;
+/// What bodies about packet filtering begin with: the family, a version, and nothing.
+pub(super) const FILTERING: [u8; 4] = [IPV4, 0, 0, 0];
 
-/// A socket for messages about packet filtering.
+/// A socket for the kernel's messages.
 pub(super) struct Socket {
     fd: AsyncFd<OwnedFd>,
     buffer: Vec<u8>,
 }
 
 impl Socket {
-    /// Opens one that hears these groups, a bit for each.
-    pub(super) fn open(groups: u32) -> io::Result<Self> {
+    /// Opens one for messages of a kind that hears these groups, a bit for each.
+    pub(super) fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
         let fd = rustix::net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            Some(NETFILTER),
+            protocol,
         )?;
         if let Err(error) = sockopt::set_socket_recv_buffer_size_force(&fd, KEPT_BYTES) {
             tracing::debug!(%error, "the kernel keeps fewer messages than wanted");
@@ -97,9 +105,9 @@ impl<'a> Message<'a> {
         self.body.first().copied()
     }
 
-    /// Its attributes.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (u16, &'a [u8])> + use<'a> {
-        attributes(self.body.get(FAMILY_HEADER..).unwrap_or_default())
+    /// Its attributes, which begin behind so many bytes.
+    pub(super) fn attributes(&self, behind: usize) -> &'a [u8] {
+        self.body.get(behind..).unwrap_or_default()
     }
 }
 
@@ -133,16 +141,15 @@ pub(super) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
 }
 
 /// A message to the kernel.
-pub(super) fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
-    let length = HEADER + FAMILY_HEADER + attributes.len();
+pub(super) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let length = HEADER + body.len();
     let mut message = Vec::with_capacity(length);
     message.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     message.extend(kind.to_ne_bytes());
     message.extend(flags.to_ne_bytes());
     // Sequence and sender: we ask one thing at a time, and the kernel knows who we are.
     message.extend([0; 8]);
-    message.extend([IPV4, 0, 0, 0]);
-    message.extend(attributes);
+    message.extend(body);
     message
 }
 
@@ -164,6 +171,15 @@ const fn aligned(length: usize) -> usize {
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..at + 4)?;
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// Netlink's answer to a request: zero, or an error's number below zero.
+pub(super) fn acknowledged(body: &[u8]) -> io::Result<()> {
+    let code = u32_at(body, 0).unwrap_or(0).cast_signed();
+    match code {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+    }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

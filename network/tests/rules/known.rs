@@ -23,6 +23,13 @@ pub(crate) fn endpoint(world: &World, name: &str) -> Value {
 }
 
 impl Known {
+    /// Nothing, but that is certain.
+    pub(crate) fn synced(mut self) -> Self {
+        self.catalog.synced = true;
+        self.endpoints("nothing", std::iter::empty());
+        self
+    }
+
     /// A service with a TCP and a UDP port at an address of its own.
     pub(crate) fn service(&mut self, name: &str, more: Value) {
         let mut spec = json!({"clusterIP": crate::CLUSTER_IP, "clusterIPs": [crate::CLUSTER_IP],
