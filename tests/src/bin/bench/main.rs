@@ -14,6 +14,7 @@ mod pods;
 mod report;
 mod rollout;
 mod servers;
+mod services;
 mod slowdisk;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ struct Bench {
     measure: Measure,
 }
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     bench("boot", |_| boot::rows()),
     bench("memory", |_| memory::rows()),
     bench("api", |_| api::rows()),
@@ -43,6 +44,7 @@ const BENCHES: [Bench; 8] = [
     },
     bench("pods", |_| pods::rows()),
     bench("rollout", |_| rollout::rows()),
+    bench("services", |_| services::rows()),
     bench("failover", |options| failover::rows(options.kills)),
     bench("slowdisk", |options| slowdisk::rows(options.minutes)),
 ];
