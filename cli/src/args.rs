@@ -16,7 +16,7 @@ use skiff_client::Server;
 
 pub(crate) use backup::{BackupArgs, RecoverArgs, RestoreArgs};
 pub(crate) use cluster::ClusterCommand;
-pub(crate) use process::{AgentArgs, DevArgs, ServerArgs};
+pub(crate) use process::{AgentArgs, DevArgs, DnsArgs, ServerArgs};
 pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
 };
@@ -84,6 +84,9 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Run the agent of a node
     Agent(AgentArgs),
+    /// Answer the names of the cluster on a node; its agent starts this
+    #[command(hide = true)]
+    Dns(DnsArgs),
     /// Look after the control plane: its servers, who leads
     #[command(subcommand)]
     Cluster(ClusterCommand),

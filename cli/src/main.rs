@@ -12,6 +12,7 @@ mod create;
 mod delete;
 mod describe;
 mod dev;
+mod dns;
 mod drain;
 mod edit;
 mod error;
@@ -46,9 +47,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return print::usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    // A resolver waits most of its life: one thread is enough, and others would cost memory.
+    let mut builder = if matches!(cli.command, Command::Dns(_)) {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = builder.enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(Box::pin(run(cli))),
         Err(source) => Err(CliError::Runtime(source)),
@@ -68,6 +73,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Dev(args) => Box::pin(dev::run(args)).await,
         Command::Server(args) => Box::pin(server::run(args)).await,
         Command::Agent(args) => Box::pin(agent::run(args)).await,
+        Command::Dns(args) => dns::run(args).await,
         Command::Cluster(verb) => cluster::run(connection, verb).await,
         Command::Sim(args) => sim::run(args).await,
         Command::Completion { shell } => complete(shell),

@@ -7,16 +7,21 @@
 //! | [`wire`] | packets in, packets out: sizes, truncation, what cannot be read |
 //! | [`resolv_conf`] | the file that says whom to ask |
 //! | [`upstream`], [`cache`] | names that are not the cluster's |
-//! | [`server`] | the sockets |
+//! | [`server`] | the loops on the sockets |
+//! | [`feed`], [`process`] | the process that answers, and what it is told by the agent |
 //!
 //! A name of the cluster is answered from memory and never asked upstream, whether it exists or not.
 
 pub mod answer;
 mod cache;
+pub mod feed;
+mod handover;
 mod labels;
+pub mod process;
 pub mod records;
 pub mod resolv_conf;
 pub mod server;
+mod sockets;
 #[cfg(test)]
 mod tests;
 pub mod upstream;

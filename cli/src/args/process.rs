@@ -1,10 +1,12 @@
-//! The commands that run until they are stopped: `dev`, `server`, `agent`.
+//! The commands that run until they are stopped: `dev`, `server`, `agent`, and `dns`, which agents
+//! start.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
 use skiff_client::Server;
+use skiff_network::catalog::Cidr;
 
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
@@ -112,6 +114,29 @@ pub(crate) struct AgentArgs {
     pub labels: Vec<(String, String)>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// `skiff dns`, which agents start.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DnsArgs {
+    /// The address to answer at
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+    /// Where the agent finds this process
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The cluster's domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: String,
+    /// A range of addresses of services or pods; may be repeated
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub range: Vec<Cidr>,
+    /// The file that names the servers for all other names
+    #[arg(long, value_name = "FILE")]
+    pub resolv_conf: PathBuf,
+    /// Log as JSON, one object per line
+    #[arg(long)]
     pub log_json: bool,
 }
 
