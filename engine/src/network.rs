@@ -9,7 +9,6 @@
 )]
 
 mod allocate;
-mod keep;
 mod ports;
 mod range;
 
@@ -23,7 +22,6 @@ use serde_json::{Value, json};
 use skiff_api::{Key, Kind};
 
 pub use allocate::allocate;
-pub use keep::keep;
 pub use range::{NotRange, Range};
 
 use crate::draft::Draft;

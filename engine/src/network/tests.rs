@@ -178,44 +178,6 @@ fn ports_are_given_as_the_type_needs_them() {
 }
 
 #[test]
-fn an_update_keeps_what_it_does_not_name() {
-    let before = json!({"spec": {"type": "NodePort", "clusterIP": "10.43.0.9",
-        "clusterIPs": ["10.43.0.9"], "ports": [{"port": 80, "nodePort": 30_080}]}});
-    let kept = json!({"port": 80, "nodePort": 30_080});
-    let cases = [
-        (
-            "nothing named",
-            json!({"type": "NodePort", "ports": [{"port": 80}]}),
-            json!({"type": "NodePort", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"],
-                "ports": [kept]}),
-        ),
-        (
-            "the number is given to another port",
-            json!({"type": "NodePort", "clusterIP": "10.43.0.9",
-                "ports": [{"port": 80}, {"port": 81, "nodePort": 30_080}]}),
-            json!({"type": "NodePort", "clusterIP": "10.43.0.9",
-                "ports": [{"port": 80}, {"port": 81, "nodePort": 30_080}]}),
-        ),
-        (
-            "inside only from now on",
-            json!({"clusterIP": "10.43.0.9", "ports": [kept, {"port": 81, "nodePort": 30_081}]}),
-            json!({"clusterIP": "10.43.0.9",
-                "ports": [{"port": 80}, {"port": 81, "nodePort": 30_081}]}),
-        ),
-        (
-            "another name from now on",
-            json!({"type": "ExternalName", "clusterIP": "10.43.0.9", "clusterIPs": ["10.43.0.9"]}),
-            json!({"type": "ExternalName"}),
-        ),
-    ];
-    for (name, spec, expected) in cases {
-        let mut value = json!({"spec": spec});
-        keep(&before, &mut value);
-        assert_eq!(value["spec"], expected, "{name}");
-    }
-}
-
-#[test]
 fn settings_come_back_from_their_config_map() {
     let settings = Settings::new(
         "10.1.0.0/20".parse().unwrap(),
@@ -313,12 +275,8 @@ proptest! {
             let kind = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"][usize::from(kind)];
             let ports: Vec<Value> =
                 (0..=ports).map(|n| json!({"name": n.to_string(), "port": n})).collect();
-            let mut made = service(&key, &json!({"type": kind, "ports": ports})).to_value();
-            let old = state.get(&Key::new(Kind::Service, "d", &key)).map(Object::to_value);
-            if let Some(old) = &old {
-                keep(old, &mut made);
-            }
-            let made = allocate(&state, Object::from_value(made).unwrap()).unwrap();
+            let made = service(&key, &json!({"type": kind, "ports": ports}));
+            let made = allocate(&state, made).unwrap();
             let again = allocate(&state, made.clone()).unwrap();
             prop_assert!(made.same_content(&again), "what is there is kept");
             put(&mut state, made);
