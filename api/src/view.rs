@@ -145,6 +145,8 @@ pub struct PodView {
     /// Effective requests: the larger of all containers together and any init container alone
     /// (sidecars count with the containers).
     pub requests: Requests,
+    /// `spec.hostNetwork`: its address is its node's.
+    pub host_network: bool,
     /// `status.podIP`.
     pub ip: Option<IpAddr>,
     /// Ports that have a name: name, number and protocol.
@@ -285,6 +287,7 @@ impl PodView {
             ready: ready.is_some_and(is_true),
             ready_since: ready.and_then(|condition| time(&condition["lastTransitionTime"])),
             requests: Requests::of_pod(&pod["spec"]),
+            host_network: field(pod, "spec", "hostNetwork").as_bool().unwrap_or(false),
             ip: text(field(pod, "status", "podIP")).parse().ok(),
             named_ports: named_ports(&pod["spec"]),
             own_name: some_text(&pod["spec"]["hostname"]).zip(some_text(&pod["spec"]["subdomain"])),

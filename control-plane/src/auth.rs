@@ -54,6 +54,15 @@ impl Identity {
         Some(Self { user, groups })
     }
 
+    /// A server that speaks for itself.
+    #[must_use]
+    pub(crate) fn server() -> Self {
+        Self {
+            user: "skiff-server".to_owned(),
+            groups: vec![SERVERS.to_owned()],
+        }
+    }
+
     /// The node that this is the agent of.
     #[must_use]
     pub fn node(&self) -> Option<&str> {

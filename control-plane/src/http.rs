@@ -26,7 +26,7 @@ mod options;
 mod pages;
 mod path;
 mod pod;
-mod query;
+pub(crate) mod query;
 mod read;
 mod remove;
 pub(crate) mod reply;

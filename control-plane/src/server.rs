@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skiff_api::Revision;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +18,7 @@ use crate::listener;
 use crate::loops;
 use crate::members::roster::Roster;
 use crate::members::urls;
+use crate::network::applied::Applied;
 use crate::nodes::Nodes;
 use crate::peers::{self, Peers};
 use crate::pki::Pki;
@@ -82,6 +85,7 @@ pub struct Server {
     store: Store,
     cluster: Cluster,
     peers: Peers,
+    applied: Applied,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _lock: File,
@@ -114,7 +118,8 @@ impl Server {
         let nodes = Nodes::default();
         let stop = CancellationToken::new();
         let cluster = Cluster::new(&store, &pki, dialling, &record.founders);
-        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers);
+        let applied = Applied::new(store.clone(), nodes.clone(), peers.clone());
+        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers, &applied);
         let upkeep = Upkeep {
             cluster: cluster.clone(),
             pki,
@@ -143,6 +148,7 @@ impl Server {
             store,
             cluster,
             peers,
+            applied,
             stop,
             tasks,
             _lock: lock,
@@ -152,6 +158,13 @@ impl Server {
     #[cfg(test)]
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Where a gateway in this process says up to which revision it follows the endpoints; while it
+    /// says nothing, nobody waits for it.
+    #[must_use]
+    pub fn gateway_applied(&self) -> watch::Sender<Revision> {
+        self.applied.gateway()
     }
 
     /// Hands the leadership over if there is somebody to take it, stops serving, then closes the
