@@ -24,7 +24,7 @@ pub(crate) use servers::{AddArgs, ClusterStatusArgs, MemberArgs, TransferArgs};
 pub(crate) use sim::SimArgs;
 pub(crate) use write::{
     ApplyArgs, Cascade, ChangeArgs, CordonArgs, CreateArgs, DeleteArgs, DrainArgs, DryRun,
-    EditArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
+    EditArgs, ExposeArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
 };
 
 /// Runs Kubernetes manifests on plain Docker hosts.
@@ -120,6 +120,8 @@ pub(crate) enum Ask {
     Logs(LogsArgs),
     /// Set how many replicas a workload has
     Scale(ScaleArgs),
+    /// Make a service in front of pods
+    Expose(ExposeArgs),
     /// Change one thing of a workload
     #[command(subcommand)]
     Set(SetCommand),

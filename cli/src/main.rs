@@ -17,6 +17,7 @@ mod drain;
 mod edit;
 mod error;
 mod events;
+mod expose;
 mod get;
 mod input;
 mod json;
@@ -93,6 +94,7 @@ async fn ask(connection: &Connection, verb: Ask) -> Result<(), CliError> {
         Ask::Describe(args) => describe::run(&cluster, &args).await,
         Ask::Logs(args) => logs::run(&cluster, &args).await,
         Ask::Scale(args) => scale::run(&cluster, &args).await,
+        Ask::Expose(args) => expose::run(&cluster, &args).await,
         Ask::Set(args) => set_image::run(&cluster, &args).await,
         Ask::Rollout(args) => rollout::run(&cluster, &args).await,
         Ask::Delete(args) => delete::run(&cluster, &args).await,

@@ -35,11 +35,11 @@ fn paths(kind: Kind) -> &'static [&'static str] {
         Kind::Namespace => &["status.phase"],
         Kind::Secret => &["type"],
         Kind::ReplicaSet => &["status.replicas"],
+        Kind::Service => &["spec.clusterIP", "spec.type"],
         Kind::ConfigMap
         | Kind::ServiceAccount
         | Kind::Deployment
         | Kind::Lease
-        | Kind::Service
         | Kind::Endpoints
         | Kind::EndpointSlice
         | Kind::Ingress
@@ -134,7 +134,13 @@ mod tests {
         let node = Object::from_value(json!({"apiVersion": "v1", "kind": "Node",
             "metadata": {"name": "n"}}))
         .unwrap();
+        let service = Object::from_value(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {"type": "NodePort", "clusterIP": "10.43.0.9"}}))
+        .unwrap();
         let cases = [
+            (&service, "spec.type=NodePort,spec.clusterIP!=None", true),
+            (&service, "spec.clusterIP=None", false),
             (&pod, "metadata.name=p", true),
             (&pod, "metadata.namespace!=d", false),
             (

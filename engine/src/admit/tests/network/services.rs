@@ -350,3 +350,25 @@ fn an_address_does_not_change() {
     );
     assert_eq!(back.unwrap().to_value()["spec"]["clusterIP"], "10.43.0.10");
 }
+
+#[test]
+fn what_nothing_acts_on_is_said() {
+    let balanced = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+        "loadBalancerClass": "a/b", "trafficDistribution": "PreferClose"}});
+    let expected = [
+        "spec.type: there is no load balancer here, the service is reached at the ports of the nodes",
+        "spec.loadBalancerClass: kept, but this version of Skiff does not act on it",
+        "spec.trafficDistribution: kept, but this version of Skiff does not act on it",
+        "spec.allocateLoadBalancerNodePorts: node ports are given all the same",
+    ];
+    assert_eq!(warnings(Kind::Service, &balanced), expected);
+    let plain = stored(Kind::Service, service()).to_value();
+    assert!(warnings(Kind::Service, &plain).is_empty());
+    let hints = set(
+        slice(),
+        "/endpoints/0/hints",
+        json!({"forZones": [{"name": "a"}]}),
+    );
+    let expected = "endpoints[0].hints: kept, but this version of Skiff does not act on it";
+    assert_eq!(warnings(Kind::EndpointSlice, &hints), [expected]);
+}
