@@ -44,6 +44,9 @@ pub use self::text::{transaction, whole};
 pub struct NodeView {
     /// The node's name.
     pub name: Arc<str>,
+    /// What its table is called after `skiff-`: other clusters on this machine may have a node of
+    /// the same name.
+    pub table: Arc<str>,
     /// The network interface that its pods are behind.
     pub bridge: Arc<str>,
     /// Where its pods' addresses come from.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use skiff_client::Server;
+use skiff_network::routes::Mode;
 
 /// How often an agent says that it lives, if nobody asks for another pace.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// The pace of heartbeats. Default [`HEARTBEAT`]; at least 100 ms.
     pub heartbeat: Duration,
+    /// How other nodes' pods are reached. Default [`Mode::Auto`].
+    pub network: Mode,
     /// What the node offers. Default: what the machine has.
     pub capacity: Capacity,
     /// Starts of containers in flight at once. Default: twice the engine's processors; where
@@ -90,6 +93,7 @@ impl AgentConfig {
             node_ip: None,
             labels: BTreeMap::new(),
             heartbeat: HEARTBEAT,
+            network: Mode::default(),
             capacity: Capacity::default(),
             starts_max: None,
         }

@@ -14,6 +14,7 @@ use crate::chain::Chain;
 use crate::events::{Events, Tone};
 use crate::fields::Place;
 use crate::memory::{Failure, FailureKind, Failures, WHOLE_POD};
+use crate::network::NetworkState;
 use crate::plan::Action;
 use crate::pod::{DesiredPod, Role};
 use crate::refs::{Refs, Wanted};
@@ -47,6 +48,8 @@ pub struct Tools {
     pub catalog: watch::Receiver<Arc<Catalog>>,
     /// The machine's clock, by which the runtime dates what happens.
     pub clock: Clock,
+    /// How the pod network is.
+    pub network: watch::Receiver<NetworkState>,
 }
 
 /// Why a step was not done.
@@ -220,6 +223,7 @@ impl Work {
             }
             FailureKind::ImageName | FailureKind::PostStart | FailureKind::Volume => message,
             FailureKind::Unsupported
+            | FailureKind::Network
             | FailureKind::Sandbox
             | FailureKind::ImageNever
             | FailureKind::Config
@@ -251,6 +255,7 @@ const fn event_reason(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Unsupported => "Unsupported",
         FailureKind::Volume => "FailedMount",
+        FailureKind::Network => "NetworkNotReady",
         FailureKind::ImageName => "InspectFailed",
         FailureKind::PostStart => "FailedPostStartHook",
         FailureKind::Sandbox

@@ -255,6 +255,14 @@ impl std::str::FromStr for Cidr {
 }
 
 impl Cidr {
+    /// The range of that many leading bits in which an address lies.
+    #[must_use]
+    pub fn new(address: IpAddr, prefix: u8) -> Self {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.min(bits);
+        Self { address, prefix }.truncated()
+    }
+
     /// With the bits behind the prefix cleared.
     fn truncated(self) -> Self {
         let cleared = |bits: u32, value: u128| {

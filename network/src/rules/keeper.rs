@@ -43,7 +43,7 @@ impl Keeper {
     pub async fn run(self) {
         let epoch = epoch();
         let (tell, others) = watch::channel(0);
-        let table = text::bare_name(&self.node.name);
+        let table = text::bare_name(&self.node.table);
         let mut listening = JoinSet::new();
         listening.spawn(events::watch(table, epoch, tell));
         listening.spawn(ports::keep(self.node.bridge.clone()));
@@ -57,12 +57,12 @@ impl Keeper {
     }
 }
 
-/// Removes a node's table, whether or not it is there.
+/// Removes a node's table ([`NodeView::table`]), whether or not it is there.
 ///
 /// # Errors
 /// Why the kernel did not take that.
-pub async fn remove(node: &str) -> Result<(), Failed> {
-    nft::apply(&text::removal(node)).await
+pub async fn remove(table: &str) -> Result<(), Failed> {
+    nft::apply(&text::removal(table)).await
 }
 
 /// What the kernel took last.
@@ -135,22 +135,22 @@ impl Work {
         catalog: Arc<Catalog>,
         policies: Arc<Policies>,
     ) -> Result<(), Failed> {
-        let mut table = held.table.clone();
+        let mut wanted = held.table.clone();
         let changed = catalog.changed_since(&held.catalog);
         for key in &changed {
-            table.put_service(&catalog, key);
+            wanted.put_service(&catalog, key);
         }
         if !Arc::ptr_eq(&policies, &held.policies) {
-            table.put_policies(&policies);
+            wanted.put_policies(&policies);
         }
-        let changes = diff(&held.table, &table);
+        let changes = diff(&held.table, &wanted);
         if !changes.is_empty() {
-            let node = self.keeper.node.name.clone();
-            self.apply(text::transaction(&node, &changes)).await?;
+            let table = Arc::clone(&self.keeper.node.table);
+            self.apply(text::transaction(&table, &changes)).await?;
         }
         let ports = conntrack::udp_ports(Some(&held.catalog), &catalog, changed.iter());
         self.forget(&ports).await;
-        self.hold(table, catalog, policies);
+        self.hold(wanted, catalog, policies);
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl Work {
 
     async fn apply(&mut self, mut text: String) -> Result<(), Failed> {
         self.stamp.number += 1;
-        text.push_str(&text::stamp(&self.keeper.node.name, self.stamp));
+        text.push_str(&text::stamp(&self.keeper.node.table, self.stamp));
         nft::apply(&text).await
     }
 

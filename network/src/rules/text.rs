@@ -63,11 +63,11 @@ fn table_name(node: &str) -> String {
 /// Text that replaces the whole table in one step, whether or not it was there.
 #[must_use]
 pub fn whole(table: &Table) -> String {
-    let name = table_name(&table.node.name);
+    let name = table_name(&table.node.table);
     let mut text = format!("add table {name}\ndelete table {name}\nadd table {name}\n");
     base(&mut text, &name, &table.node);
     let empty = Table::new(table.node.clone());
-    text.push_str(&transaction(&table.node.name, &diff(&empty, table)));
+    text.push_str(&transaction(&table.node.table, &diff(&empty, table)));
     text
 }
 

@@ -186,6 +186,7 @@ impl World {
     /// How this node's agent sees itself.
     pub(crate) fn view(&self, node: &str) -> NodeView {
         NodeView {
+            table: node.into(),
             name: node.into(),
             bridge: "pods0".into(),
             pod_cidr: "10.42.0.0/24".parse().unwrap(),

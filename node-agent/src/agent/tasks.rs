@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt as _;
 use skiff_api::Revision;
 use skiff_client::Client;
+use skiff_network::routes::Overlay;
 use skiff_network::{Catalog, follow};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -19,6 +20,7 @@ use crate::events;
 use crate::fields::Place;
 use crate::identity::{Home, Identity, wall_clock};
 use crate::memory::Failures;
+use crate::network::{Network, NetworkState};
 use crate::node::{Facts, NodeKeeper};
 use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
@@ -38,7 +40,15 @@ pub(super) struct Agent {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) client: Client,
     pub(super) facts: Facts,
+    pub(super) overlay: Overlay,
     pub(super) tasks: JoinSet<()>,
+}
+
+/// What the reconciler hears from others.
+struct Hears {
+    wake: Arc<Notify>,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    network: watch::Receiver<NetworkState>,
 }
 
 impl Agent {
@@ -56,10 +66,14 @@ impl Agent {
         let (shown_catalog, catalog) = watch::channel(Arc::new(Catalog::default()));
         self.tasks
             .spawn(follow::follow(self.client.clone(), shown_catalog));
-        self.start_reconciler(&wake, view, engine, catalog, stop);
+        let (network, applied) = self.start_network(&wake, catalog.clone());
+        let hears = Hears {
+            wake: Arc::clone(&wake),
+            catalog,
+            network: network.clone(),
+        };
+        self.start_reconciler(hears, view, engine, stop);
         let (connected, links) = watch::channel(BTreeSet::new());
-        // Whoever puts the catalog into effect on this node says here how far it has come.
-        let (_applied, applied) = watch::channel(Revision(0));
         let tunnel = Arc::new(Tunnel {
             agent_id: self.facts.agent_id.clone(),
             identity,
@@ -81,6 +95,7 @@ impl Agent {
             client: self.client.clone(),
             facts: self.facts.clone(),
             engine: engine_state,
+            network,
         };
         let until = stop.clone();
         self.tasks
@@ -88,12 +103,35 @@ impl Agent {
         self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
     }
 
-    fn start_reconciler(
+    /// Says how the network is, and up to which revision the catalog is in effect here.
+    fn start_network(
         &mut self,
         wake: &Arc<Notify>,
+        catalog: watch::Receiver<Arc<Catalog>>,
+    ) -> (watch::Receiver<NetworkState>, watch::Receiver<Revision>) {
+        let (state, network) = watch::channel(NetworkState::default());
+        let (applied, in_effect) = watch::channel(Revision(0));
+        let task = Network {
+            client: self.client.clone(),
+            runtime: Arc::clone(&self.runtime),
+            node: self.facts.name.as_str().into(),
+            address: self.facts.ip,
+            mode: self.config.network,
+            overlay: self.overlay,
+            catalog,
+            state,
+            applied,
+            wake: Arc::clone(wake),
+        };
+        self.tasks.spawn(task.run());
+        (network, in_effect)
+    }
+
+    fn start_reconciler(
+        &mut self,
+        hears: Hears,
         view: watch::Sender<View>,
         engine: watch::Sender<EngineState>,
-        catalog: watch::Receiver<Arc<Catalog>>,
         stop: &CancellationToken,
     ) {
         let servers: Arc<dyn Servers> = Arc::new(self.client.clone());
@@ -117,14 +155,15 @@ impl Agent {
                 memory_bytes: self.facts.memory_bytes,
             },
             failures: Mutex::new(Failures::default()),
-            catalog,
+            catalog: hears.catalog,
             clock: Arc::new(wall_clock),
+            network: hears.network,
         };
         let reconciler = Reconciler {
             tools: Arc::new(tools),
             desired,
-            wake: Arc::clone(wake),
-            probes: Probes::new(Arc::clone(&self.runtime), events, Arc::clone(wake)),
+            wake: Arc::clone(&hears.wake),
+            probes: Probes::new(Arc::clone(&self.runtime), events, hears.wake),
             statuses: statuses.clone(),
             scheme: self.facts.engine.runtime_name.clone(),
             view,

@@ -30,6 +30,9 @@ pub struct Facts {
     pub hostname: String,
     /// Labels that the user gave.
     pub labels: BTreeMap<String, String>,
+    /// What others must know to send packets to its pods: annotations, those without a value to be
+    /// taken away.
+    pub network: BTreeMap<String, Option<String>>,
     /// The engine and its machine.
     pub engine: EngineInfo,
     /// CPU to give, in millicores.
@@ -69,12 +72,13 @@ impl Facts {
         let cpus = i64::from(engine.cpus).saturating_mul(1000);
         let memory = i64::try_from(engine.memory_bytes).unwrap_or(i64::MAX);
         let uname = rustix::system::uname();
+        let found = || config.servers.iter().find_map(own_address);
+        let ip = config.node_ip.or_else(found);
         Self {
             name: config.name.clone(),
             agent_id,
-            ip: config
-                .node_ip
-                .or_else(|| config.servers.iter().find_map(own_address)),
+            ip,
+            network: crate::network::annotations(config.network, ip),
             hostname: uname.nodename().to_string_lossy().into_owned(),
             labels: config.labels.clone(),
             cpu_millicores: config.capacity.cpu_millicores.unwrap_or(cpus),

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use skiff_network::catalog::Cidr;
+
 /// Which pod something belongs to. The uid tells one life of a pod from the next of that name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodRef {
@@ -44,6 +46,15 @@ impl fmt::Display for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The network that the node's pods are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// The range of its addresses. The first one is the machine's own there.
+    pub subnet: Cidr,
+    /// The largest packet that its links carry, in bytes.
+    pub mtu: u32,
 }
 
 /// The part of a pod that its containers share: the network namespace and what belongs to it.

@@ -24,6 +24,9 @@ use crate::support::unsupported;
 /// would hold its pod for ever.
 const HOOK_MAX: Duration = Duration::from_secs(120);
 
+/// How long a pod waits for the pod network before it says so: with a new node it takes a moment.
+const NETWORK_WAIT: Duration = Duration::from_secs(3);
+
 impl Work {
     fn wanted(&self) -> Result<Arc<DesiredPod>, Stopped> {
         self.desired
@@ -40,6 +43,9 @@ impl Work {
         }
         self.tools.make_volumes(&pod).await?;
         let spec = blueprint::sandbox(&pod, attempt);
+        if !spec.host_network {
+            self.network().await?;
+        }
         let permit = self.tools.starts.acquire().await;
         let made = self.tools.runtime.run_sandbox(&spec).await;
         drop(permit);
@@ -55,6 +61,18 @@ impl Work {
         });
         self.tools.failures().clear(&self.pod.uid, WHOLE_POD);
         Ok(())
+    }
+
+    /// Waits for the pod network; where it takes long, the pod tells why it waits.
+    async fn network(&self) -> Result<(), Stopped> {
+        let mut network = self.tools.network.clone();
+        let ready = network.wait_for(|state| state.blocked().is_none());
+        if let Ok(Ok(_)) = tokio::time::timeout(NETWORK_WAIT, ready).await {
+            return Ok(());
+        }
+        let why = self.tools.network.borrow().blocked().unwrap_or_default();
+        let message = format!("network is not ready: {why}");
+        Err(Stopped::Failed(FailureKind::Network, message))
     }
 
     pub(super) async fn start_container(
@@ -254,6 +272,8 @@ fn sort_out(error: RuntimeError, kind: FailureKind) -> Stopped {
         RuntimeError::Unreachable { .. }
         // Somebody was quicker, or it is our own of before: the next look adopts it.
         | RuntimeError::NameTaken { .. }
+        // The pod network went away meanwhile: the next try waits for it.
+        | RuntimeError::NoNetwork
         // The sandbox died meanwhile: the next look sees it.
         | RuntimeError::Gone { .. } => Stopped::Runtime(error),
         RuntimeError::ImageName { .. } => {

@@ -19,12 +19,13 @@ async fn a_pod_runs_and_a_new_agent_adopts_it() {
     let Some(rig) = Rig::new("adopt").await else {
         return;
     };
-    let network = rig.runtime.prepare().await.unwrap();
+    let network = rig.runtime.prepare(&rig.network).await.unwrap();
     assert_eq!(
-        rig.runtime.prepare().await.unwrap(),
+        rig.runtime.prepare(&rig.network).await.unwrap(),
         network,
         "the second time changes nothing"
     );
+    assert_eq!((network.subnet, network.mtu), (rig.network.subnet, 1400));
     let sandbox = rig.sandbox().await;
     let spec = rig.script(&sandbox, "web", "exec sleep 1000");
     let id = rig.runtime.create_container(&spec).await.unwrap();
@@ -535,7 +536,7 @@ async fn what_every_pod_needs_is_made_again_when_it_was_lost() {
     let Some(rig) = Rig::new("ground").await else {
         return;
     };
-    let network = rig.runtime.prepare().await.unwrap();
+    let network = rig.runtime.prepare(&rig.network).await.unwrap();
     let engine = bollard::Docker::connect_with_unix_defaults().unwrap();
     engine.remove_network(&network.name).await.unwrap();
     let lost = rig

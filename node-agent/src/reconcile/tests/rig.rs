@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::desired::Desired;
 use crate::fields::Place;
 use crate::memory::Failures;
+use crate::network::NetworkState;
 use crate::pod::DesiredPod;
 use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
 use crate::runtime::simulated::{Images, SimRuntime};
-use crate::runtime::{PodRef, Runtime};
+use crate::runtime::{NodeNetwork, PodRef, Runtime};
 use crate::servers::{Answer, Presence, Servers};
 use crate::sight::is_running;
 use crate::statuses::Statuses;
@@ -151,12 +152,28 @@ impl Servers for FakeServers {
     }
 }
 
+/// A pod network that is ready: the one that the simulated engine begins with.
+fn network() -> NetworkState {
+    let subnet = "10.244.0.0/16".parse().unwrap();
+    NetworkState {
+        range: Some(subnet),
+        network: Some(NodeNetwork {
+            name: "skiff-n1".into(),
+            bridge: "sk-n1".into(),
+            subnet,
+            mtu: 1500,
+        }),
+        ..NetworkState::default()
+    }
+}
+
 /// All of it.
 pub(super) struct Rig {
     pub(super) sim: Arc<SimRuntime>,
     pub(super) servers: Arc<FakeServers>,
     dir: tempfile::TempDir,
     clock: crate::work::Clock,
+    pub(super) network: watch::Sender<NetworkState>,
     engine: watch::Receiver<EngineState>,
     agent: JoinSet<()>,
 }
@@ -172,6 +189,7 @@ impl Rig {
             servers: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             clock: Arc::new(clock),
+            network: watch::Sender::new(network()),
             engine: watch::channel(None).1,
             agent: JoinSet::new(),
         };
@@ -203,6 +221,7 @@ impl Rig {
             failures: Mutex::new(Failures::default()),
             catalog: watch::channel(Arc::default()).1,
             clock: Arc::clone(&self.clock),
+            network: self.network.subscribe(),
         };
         let reconciler = Reconciler {
             tools: Arc::new(tools),

@@ -202,7 +202,7 @@ fn a_sandbox_on_the_pod_network_has_name_ports_and_resolver() {
         ip: [1, 2, 3, 4].into(),
         hostnames: vec!["a".into(), "b".into()],
     }];
-    let body = wire(sandbox(&owner(), &spec, "net1"));
+    let body = wire(sandbox(&owner(), &spec, Some("net1")));
     let host = &body["HostConfig"];
     assert_eq!(body["Hostname"], "front-0");
     assert_eq!(host["NetworkMode"], "net1");
@@ -233,7 +233,7 @@ fn a_sandbox_on_the_hosts_network_has_neither_name_nor_ports() {
         container_port: 80,
         protocol: Protocol::Tcp,
     }];
-    let body = wire(sandbox(&owner(), &spec, "net1"));
+    let body = wire(sandbox(&owner(), &spec, None));
     assert_eq!(body["HostConfig"]["NetworkMode"], "host");
     assert_eq!(body["HostConfig"].get("PortBindings"), None);
     assert_eq!(body.get("Hostname"), None);
