@@ -7,6 +7,7 @@
 //! | `table` | pure: what the table should hold, and the smallest change between two of them |
 //! | `services` | pure: what one service puts into the table |
 //! | `text` | pure: nftables' words for a table or a change |
+//! | `policies` | what is known of network policies, and pure: what they put into the table |
 //! | `keeper` | keeps the kernel's table like the one wanted |
 //! | `nft` | runs the program `nft` |
 //! | `ports` | lets pods reach themselves through the bridge |
@@ -26,6 +27,8 @@ mod policies;
 mod ports;
 mod services;
 mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::net::IpAddr;
@@ -35,7 +38,7 @@ use crate::catalog::{Catalog, Cidr};
 
 pub use self::keeper::{Keeper, remove};
 pub use self::nft::Failed;
-pub use self::policies::Policies;
+pub use self::policies::{Policies, follow_policies};
 pub use self::table::{Change, Table, diff};
 pub use self::text::{transaction, whole};
 

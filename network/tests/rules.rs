@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 
 use known::{Known, endpoint};
 use serde_json::json;
+use skiff_network::rules::Policies;
 use world::{Answer, World};
 
 const CLUSTER_IP: &str = "10.43.0.9";
@@ -293,4 +294,56 @@ fn what_leaves_the_cluster_leaves_in_the_nodes_name() {
     assert_eq!(outside[0].as_ref().unwrap().client, world::NODE);
     let far = world.ask("client", &world.address("far"), world::PORT, 1);
     assert_eq!(far[0].as_ref().unwrap().client, world.address("client"));
+}
+
+#[test]
+fn policies_decide_who_reaches_a_pod_and_whom_it_reaches() {
+    let world = World::new("pol");
+    world.serve(&["a", "b", "far", "outside"]);
+    let keeper = world.keep("n1");
+    keeper.show(&cart(&world, json!({}), &["a"]));
+    let reaches = |from: &str, to: &str| world.ask(from, &world.address(to), world::PORT, 1);
+    let a_is_served_to = |expected: &[&str]| {
+        for from in ["a", "b", "client", "far", "host"] {
+            let direct = reaches(from, "a")[0].is_ok();
+            assert_eq!(direct, expected.contains(&from), "{from} to a");
+        }
+        let through = world.ask("client", CLUSTER_IP, 80, 1)[0].is_ok();
+        assert_eq!(
+            through,
+            expected.contains(&"client"),
+            "the client to a's service"
+        );
+    };
+    a_is_served_to(&["a", "b", "client", "far", "host"]);
+
+    let only = json!({"podSelector": {"matchLabels": {"app": "a"}}, "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "client"}}},
+            {"ipBlock": {"cidr": "10.42.1.0/24"}}], "ports": [{"port": "web"}]}]});
+    let mut policies = known::policies(&world, &only, &["a", "b", "client"]);
+    world.restrict(&keeper, &policies);
+    a_is_served_to(&["a", "client", "far", "host"]);
+    assert!(
+        reaches("a", "b")[0].is_ok(),
+        "what goes out is not restricted"
+    );
+
+    // A pod that is gone may be somebody else's address.
+    let gone = json!({"type": "DELETE", "namespace": "shop", "name": "client"});
+    policies.apply_line(gone.to_string().as_bytes()).unwrap();
+    world.restrict(&keeper, &policies);
+    a_is_served_to(&["a", "far", "host"]);
+
+    let out = json!({"podSelector": {"matchLabels": {"app": "client"}},
+        "policyTypes": ["Egress"], "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "b"}}}]}]});
+    world.restrict(
+        &keeper,
+        &known::policies(&world, &out, &["a", "b", "client"]),
+    );
+    assert!(reaches("client", "b")[0].is_ok());
+    for to in ["a", "far", "outside"] {
+        assert_eq!(reaches("client", to), SILENCE, "the client to {to}");
+    }
+    world.restrict(&keeper, &Policies::default());
+    a_is_served_to(&["a", "b", "client", "far", "host"]);
 }

@@ -38,8 +38,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps the rules for as long as it is polled. Does nothing before the catalog is whole: rules
-    /// that an earlier agent left go on serving until then.
+    /// Keeps the rules for as long as it is polled. Does nothing before services and policies are
+    /// known: rules that an earlier agent left go on serving until then.
     pub async fn run(self) {
         let epoch = epoch();
         let (tell, others) = watch::channel(0);
@@ -114,7 +114,7 @@ impl Work {
     async fn pass(&mut self) -> Result<(), Failed> {
         let catalog = self.keeper.catalog.borrow_and_update().clone();
         let policies = self.keeper.policies.borrow_and_update().clone();
-        if !catalog.synced {
+        if !catalog.synced || !policies.known {
             return Ok(());
         }
         // Until it is certain that the kernel took it, it counts as unknown.

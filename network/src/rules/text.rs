@@ -27,6 +27,9 @@ pub(super) const STAMP: &str = "stamp";
 /// 0x8000), since its kube-proxy may have run here before.
 const MARK: u32 = 0x0010_0000;
 
+/// Where a node tells its pods the cluster's names, at its address on their bridge.
+const DNS_PORT: u16 = 53;
+
 /// Elements in one statement: nftables' messages stay well below its limit.
 const ELEMENTS_AT_ONCE: usize = 512;
 
@@ -287,7 +290,7 @@ fn refusing(node: &NodeView) -> Vec<Chain> {
 
 /// Between pods and everything else.
 fn forwarding(node: &NodeView) -> Vec<Chain> {
-    let bridge = &node.bridge;
+    let (bridge, gateway) = (&node.bridge, node.pod_cidr.gateway());
     // The smallest link on the way may be a tunnel, and messages about it get lost.
     let clamp = "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu";
     vec![
@@ -306,6 +309,18 @@ fn forwarding(node: &NodeView) -> Vec<Chain> {
                 "ct state established,related accept".to_owned(),
                 format!("ip saddr vmap @{EGRESS}"),
                 format!("ip daddr vmap @{INGRESS}"),
+            ],
+        ),
+        (
+            "policies-here",
+            Some("filter hook input priority 0"),
+            vec![
+                "ct state established,related accept".to_owned(),
+                // The cluster's names are told by the node itself, which no policy can name.
+                format!(
+                    "ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport {DNS_PORT} accept"
+                ),
+                format!("ip saddr vmap @{EGRESS}"),
             ],
         ),
     ]

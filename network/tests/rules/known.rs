@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use skiff_api::Kind;
 use skiff_client::Event;
 use skiff_network::Catalog;
+use skiff_network::rules::Policies;
 
 use crate::world::World;
 
@@ -70,4 +71,18 @@ impl Known {
         self.catalog
             .apply(Kind::EndpointSlice, Event::Applied(slice));
     }
+}
+
+/// One policy in the namespace of these pods, which are named and labelled alike.
+pub(crate) fn policies(world: &World, spec: &Value, pods: &[&str]) -> Policies {
+    let mut policies = Policies::default();
+    let policy = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec});
+    policies.apply(Kind::NetworkPolicy, Event::Applied(policy));
+    for name in pods {
+        let pod = json!({"type": "PUT", "namespace": "shop", "name": name,
+            "labels": {"app": name}, "ip": world.address(name), "node": "n1",
+            "ports": [{"name": "web", "protocol": "TCP", "port": crate::world::PORT}]});
+        policies.apply_line(pod.to_string().as_bytes()).unwrap();
+    }
+    policies
 }

@@ -197,6 +197,14 @@ impl World {
         }
     }
 
+    /// Shows policies that change something, and waits until the kernel has that.
+    pub(crate) fn restrict(&self, keeper: &Kept, policies: &Policies) {
+        let stamp = || self.run("host", "nft", &["list", "set", "ip", "skiff-n1", "stamp"]);
+        let before = stamp();
+        keeper.policies.send_replace(Arc::new(policies.clone()));
+        until("policies in place", || stamp() != before);
+    }
+
     /// Starts keeping the rules of this node.
     pub(crate) fn keep(&self, node: &str) -> Kept {
         self.keep_as(self.view(node))
