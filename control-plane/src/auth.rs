@@ -132,10 +132,11 @@ fn node_may(node: &str, what: &Attributes<'_>, state: &State) -> bool {
             what.verb == "get" && what.name.is_some_and(|name| needs(node, what, name, state))
         }
         Kind::Event => matches!(what.verb, "create" | "update" | "patch" | "get"),
-        Kind::Namespace | Kind::ServiceAccount => reads && what.name.is_some(),
+        Kind::ServiceAccount => reads && what.name.is_some(),
         Kind::Lease => reads && what.namespace == Some("kube-node-lease"),
-        // How pods reach each other is every node's business.
-        Kind::Service
+        // How pods reach each other is every node's business; policies go by namespaces' labels.
+        Kind::Namespace
+        | Kind::Service
         | Kind::Endpoints
         | Kind::EndpointSlice
         | Kind::Ingress

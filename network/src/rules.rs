@@ -6,18 +6,22 @@
 //! |---|---|
 //! | `table` | pure: what the table should hold, and the smallest change between two of them |
 //! | `services` | pure: what one service puts into the table |
+//! | `base` | pure: what is always in the table |
 //! | `text` | pure: nftables' words for a table or a change |
 //! | `policies` | what is known of network policies, and pure: what they put into the table |
 //! | `keeper` | keeps the kernel's table like the one wanted |
 //! | `nft` | runs the program `nft` |
 //! | `ports` | lets pods reach themselves through the bridge |
-//! | `netlink` | the kernel's own messages: who changed the table; which connections are remembered |
+//! | `events` | notices when somebody else changed the table |
+//! | `conntrack` | has the kernel forget where it led UDP clients of endpoints that left |
+//! | `netlink` | the kernel's own messages, for those three |
 //!
 //! Several agents may share a network namespace, each with a table of its own for the same
 //! services. Whichever is asked first must be right: so nothing is dropped where packets are
 //! translated, only afterwards, when no table has translated them; and what depends on the node
 //! is decided for packets from this node's own bridge, or from outside, alone.
 
+mod base;
 mod conntrack;
 mod events;
 mod keeper;

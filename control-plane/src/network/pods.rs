@@ -9,7 +9,7 @@
 //!
 //! First one `PUT` for each pod there is, in the order of namespaces and names, then `SYNCED`; from
 //! there on a line for each change that matters here. `ip` and `node` are left out while the pod has
-//! none. Pods that have ended for good, whose address may be somebody else's by now, and pods on
+//! none, and so are `ports` (`[{"name":"web","port":8080,"protocol":"TCP"}]`) where it names none. Pods that have ended for good, whose address may be somebody else's by now, and pods on
 //! their nodes' own network, whose address is the node's, are as if they did not exist.
 //!
 //! The answer ends when the client is too slow or the server goes on without the history in between;
@@ -142,6 +142,11 @@ fn fields(pod: &Object) -> Option<Map<String, Value>> {
         .collect();
     let mut fields = Map::new();
     fields.insert("labels".into(), labels.into());
+    if !view.named_ports.is_empty() {
+        let port = |(name, port, protocol): &(Box<str>, u16, Box<str>)| json!({"name": name, "port": port, "protocol": protocol});
+        let ports: Vec<Value> = view.named_ports.iter().map(port).collect();
+        fields.insert("ports".into(), ports.into());
+    }
     if let Some(ip) = view.ip {
         fields.insert("ip".into(), ip.to_string().into());
     }

@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::NodeView;
+use super::base::mark;
 use super::table::Pieces;
-use super::text::{
-    self, HAIRPIN, NODE_PORTS, REFUSAL, SERVICES, UNSERVED, UNSERVED_NODE_PORTS, mark,
-};
+use super::text::{self, HAIRPIN, NODE_PORTS, REFUSAL, SERVICES, UNSERVED, UNSERVED_NODE_PORTS};
 use crate::catalog::{Backend, Catalog, Port, Reach, Service};
 
 /// Clients that an endpoint with affinity remembers; later ones go anywhere until some are

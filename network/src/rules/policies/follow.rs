@@ -67,6 +67,7 @@ async fn follow(client: Client, shown: watch::Sender<Arc<Policies>>) {
     }
 }
 
+#[derive(Default)]
 struct View {
     now: Policies,
     policies: bool,
@@ -74,18 +75,6 @@ struct View {
     more: Option<JoinSet<()>>,
     namespaces: bool,
     pods: bool,
-}
-
-impl Default for View {
-    fn default() -> Self {
-        Self {
-            now: Policies::default(),
-            policies: false,
-            more: None,
-            namespaces: false,
-            pods: false,
-        }
-    }
 }
 
 impl View {

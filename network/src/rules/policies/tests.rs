@@ -53,7 +53,7 @@ fn lines(policies: &Policies) -> Vec<String> {
 #[test]
 fn policies_become_chains_of_what_may_pass() {
     let cart = json!({"matchLabels": {"app": "cart"}});
-    let cases: [(&str, Value, &[&str]); 7] = [
+    let cases: [(&str, Value, &[&str]); 4] = [
         (
             "nothing may come in, to any pod of the namespace",
             json!({"podSelector": {}, "policyTypes": ["Ingress"]}),
@@ -105,6 +105,16 @@ fn policies_become_chains_of_what_may_pass() {
                 "ingress: 10.42.0.2 jump in/10.42.0.2",
             ],
         ),
+    ];
+    for (case, spec, expected) in cases {
+        assert_eq!(lines(&policies(spec)), expected, "{case}");
+    }
+}
+
+#[test]
+fn policies_for_what_goes_out_ask_the_receivers_for_their_ports() {
+    let cart = json!({"matchLabels": {"app": "cart"}});
+    let cases: [(&str, Value, &[&str]); 3] = [
         (
             "out, to ports from one to another, and to a port that has a name",
             json!({"podSelector": cart, "policyTypes": ["Egress"], "egress": [{
