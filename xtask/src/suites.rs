@@ -35,6 +35,10 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Kubectl],
     },
     Suite {
+        name: "kubectl_network",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Kubectl],
+    },
+    Suite {
         name: "faults_input",
         needs: &[Need::Skiff, Need::Docker],
     },
