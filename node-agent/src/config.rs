@@ -15,6 +15,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Pods that one node takes, if nobody says otherwise; Kubernetes' own default.
 pub const PODS_MAX: u32 = 110;
 
+/// Where a machine's name servers are named, if nobody says otherwise.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// How an agent is set up.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
@@ -36,6 +39,10 @@ pub struct AgentConfig {
     pub network: Mode,
     /// What the node offers. Default: what the machine has.
     pub capacity: Capacity,
+    /// The file that names the machine's own name servers. Default [`RESOLV_CONF`].
+    pub resolv_conf: PathBuf,
+    /// The `skiff` that the node's resolver is run with. Default: the running program.
+    pub program: PathBuf,
     /// Starts of containers in flight at once. Default: twice the engine's processors; where
     /// several agents share an engine, each should get its part of that.
     pub starts_max: Option<usize>,
@@ -95,6 +102,8 @@ impl AgentConfig {
             heartbeat: HEARTBEAT,
             network: Mode::default(),
             capacity: Capacity::default(),
+            resolv_conf: RESOLV_CONF.into(),
+            program: "/proc/self/exe".into(),
             starts_max: None,
         }
     }

@@ -43,6 +43,8 @@ pub mod probe;
 pub mod reconcile;
 pub mod refs;
 pub mod report;
+pub mod resolv_conf;
+pub mod resolver;
 pub mod runtime;
 pub mod servers;
 pub mod sight;

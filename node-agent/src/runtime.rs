@@ -27,7 +27,7 @@ pub use observed::{
     ObservedSandbox,
 };
 pub use spec::{
-    Container, ContainerId, ContainerSpec, Credentials, Dns, HostAlias, Mount, NetworkSpec, PodRef,
+    Container, ContainerId, ContainerSpec, Credentials, HostAlias, Mount, NetworkSpec, PodRef,
     PortMapping, Protocol, Resources, SandboxId, SandboxSpec, Security,
 };
 

@@ -1,6 +1,7 @@
 //! Does what was planned for one pod, step by step. Decides nothing: a step that fails is noted,
 //! the steps that need it are left out, and the next plan takes it from there.
 
+mod names;
 mod start;
 mod stop;
 
@@ -9,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use skiff_api::Millis;
 use skiff_network::Catalog;
 use tokio::sync::{Semaphore, watch};
+
+pub use names::Names;
 
 use crate::chain::Chain;
 use crate::events::{Events, Tone};
@@ -46,6 +49,8 @@ pub struct Tools {
     pub failures: Mutex<Failures>,
     /// Services and where they run, as far as this node knows.
     pub catalog: watch::Receiver<Arc<Catalog>>,
+    /// What is known of names.
+    pub names: Names,
     /// The machine's clock, by which the runtime dates what happens.
     pub clock: Clock,
     /// How the pod network is.

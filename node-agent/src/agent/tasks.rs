@@ -24,12 +24,13 @@ use crate::network::{Network, NetworkState};
 use crate::node::{Facts, NodeKeeper};
 use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
+use crate::resolver;
 use crate::runtime::Runtime;
 use crate::servers::Servers;
 use crate::statuses::Statuses;
 use crate::tunnel::Tunnel;
 use crate::volumes::Volumes;
-use crate::work::Tools;
+use crate::work::{Names, Tools};
 
 /// Images pulled at once: more of them share the same wire.
 const PULLS_MAX: usize = 3;
@@ -155,6 +156,7 @@ impl Agent {
                 memory_bytes: self.facts.memory_bytes,
             },
             failures: Mutex::new(Failures::default()),
+            names: self.start_resolver(hears.catalog.clone()),
             catalog: hears.catalog,
             clock: Arc::new(wall_clock),
             network: hears.network,
@@ -178,6 +180,30 @@ impl Agent {
         let (client, node) = (self.client.clone(), self.facts.name.clone());
         self.tasks
             .spawn(async move { desired::follow(client, &node, &told).await });
+    }
+}
+
+impl Agent {
+    /// Keeps the node's resolver; pods are told of it as soon as it has an address.
+    fn start_resolver(&mut self, catalog: watch::Receiver<Arc<Catalog>>) -> Names {
+        let (shown, cluster) = watch::channel(None);
+        let data_dir = &self.config.data_dir;
+        let keeper = resolver::Keeper {
+            client: self.client.clone(),
+            node: self.facts.name.clone(),
+            program: self.config.program.clone(),
+            dir: std::path::absolute(data_dir)
+                .unwrap_or_else(|_| data_dir.clone())
+                .join("dns"),
+            resolv_conf: self.config.resolv_conf.clone(),
+            catalog,
+            shown,
+        };
+        self.tasks.spawn(keeper.run());
+        Names {
+            cluster,
+            host_file: self.config.resolv_conf.clone(),
+        }
     }
 }
 

@@ -70,8 +70,6 @@ pub struct SandboxSpec {
     pub host_network: bool,
     /// Ports of the machine that lead into the pod. Not used with `host_network`.
     pub ports: Vec<PortMapping>,
-    /// The pod's resolver; the engine's default where empty.
-    pub dns: Dns,
     /// Lines to add to `/etc/hosts`.
     pub host_aliases: Vec<HostAlias>,
     /// Namespaced kernel settings, as (`net.core.somaxconn`, `1024`).
@@ -88,7 +86,6 @@ impl SandboxSpec {
             attempt: 0,
             host_network: false,
             ports: Vec::new(),
-            dns: Dns::default(),
             host_aliases: Vec::new(),
             sysctls: Vec::new(),
         }
@@ -129,17 +126,6 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
-}
-
-/// What goes into a pod's `/etc/resolv.conf`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dns {
-    /// Name servers.
-    pub servers: Vec<IpAddr>,
-    /// Domains to try for short names.
-    pub searches: Vec<String>,
-    /// Resolver options, as `ndots:5`.
-    pub options: Vec<String>,
 }
 
 /// One address with its names for `/etc/hosts`.

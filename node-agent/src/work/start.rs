@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use skiff_api::k8s_openapi::api::core::v1::Container;
 
+use super::names::Existing;
 use super::{Stopped, Work, on_disk};
 use crate::blueprint::{self, Found};
 use crate::chain::Chain;
@@ -42,6 +43,7 @@ impl Work {
             return Err(Stopped::Failed(FailureKind::Unsupported, message));
         }
         self.tools.make_volumes(&pod).await?;
+        self.tools.write_resolv_conf(&pod, Existing::Renew).await?;
         let spec = blueprint::sandbox(&pod, attempt);
         if !spec.host_network {
             self.network().await?;
@@ -92,13 +94,16 @@ impl Work {
             .tools
             .fetch(&pod.pod.namespace, env::wanted(wire))
             .await?;
-        let env = env::build(wire, &pod, &refs, &place)
+        let services = self.tools.service_env(&pod).await?;
+        let env = env::build(wire, &pod, &refs, &place, services)
             .map_err(|error| Stopped::Failed(FailureKind::Config, Chain(&error).to_string()))?;
-        let mounts = {
+        self.tools.write_resolv_conf(&pod, Existing::Keep).await?;
+        let mut mounts = {
             let (volumes, pod, wire) = (self.tools.volumes.clone(), Arc::clone(&pod), wire.clone());
             let env = env.clone();
             on_disk(move || volumes.mounts(&pod, &wire, attempt, &env)).await?
         };
+        mounts.extend(self.tools.resolv_conf_mount(&pod, wire));
         let found = Found {
             sandbox: &sandbox,
             env,

@@ -10,8 +10,8 @@ use rig::{Rig, find, pod};
 use skiff_api::Millis;
 use skiff_node_agent::runtime::docker::{DockerConfig, DockerRuntime};
 use skiff_node_agent::runtime::{
-    ContainerId, ContainerState, Dns, ExecOutcome, ExecSpec, HostAlias, LogChunk, LogOptions,
-    LogStream, Mount, Runtime, RuntimeError, SandboxSpec, Step,
+    ContainerId, ContainerState, ExecOutcome, ExecSpec, HostAlias, LogChunk, LogOptions, LogStream,
+    Mount, Runtime, RuntimeError, SandboxSpec, Step,
 };
 
 #[tokio::test]
@@ -419,17 +419,12 @@ async fn a_command_runs_in_a_container() {
 }
 
 #[tokio::test]
-async fn containers_of_a_pod_share_its_name_hosts_and_resolver() {
+async fn containers_of_a_pod_share_its_name_and_hosts() {
     let Some(rig) = Rig::new("shared").await else {
         return;
     };
     let mut spec = SandboxSpec::new(pod());
     spec.hostname = "my-pod".into();
-    spec.dns = Dns {
-        servers: vec![[192, 0, 2, 53].into()],
-        searches: vec!["shop.svc.cluster.local".into()],
-        options: vec!["ndots:5".into()],
-    };
     spec.host_aliases = vec![HostAlias {
         ip: [192, 0, 2, 1].into(),
         hostnames: vec!["db.example".into()],
@@ -444,12 +439,6 @@ async fn containers_of_a_pod_share_its_name_hosts_and_resolver() {
     assert_eq!(rig.exec(&id, &["/bin/hostname"]).await.1, "my-pod\n");
     let hosts = rig.exec(&id, &["/bin/cat", "/etc/hosts"]).await.1;
     assert!(hosts.contains("192.0.2.1\tdb.example"), "{hosts}");
-    let resolver = rig.exec(&id, &["/bin/cat", "/etc/resolv.conf"]).await.1;
-    assert!(
-        resolver.contains("search shop.svc.cluster.local"),
-        "{resolver}"
-    );
-    assert!(resolver.contains("ndots:5"), "{resolver}");
     assert_eq!(
         rig.exec(&id, &["/bin/cat", "/proc/sys/net/core/somaxconn"])
             .await

@@ -210,6 +210,12 @@ impl Rig {
             host_ip: Some([10, 0, 0, 1].into()),
             ..Place::default()
         };
+        let mut synced = skiff_network::Catalog::default();
+        synced.synced = true;
+        let resolver = crate::resolver::ClusterDns {
+            address: [10, 42, 0, 1].into(),
+            domain: "cluster.local".into(),
+        };
         let tools = Tools {
             runtime: Arc::clone(&runtime),
             servers: Arc::clone(&servers),
@@ -219,7 +225,11 @@ impl Rig {
             pulls: Semaphore::new(3),
             place,
             failures: Mutex::new(Failures::default()),
-            catalog: watch::channel(Arc::default()).1,
+            catalog: watch::channel(Arc::new(synced)).1,
+            names: crate::work::Names {
+                cluster: watch::channel(Some(resolver)).1,
+                host_file: self.dir.path().join("resolv.conf"),
+            },
             clock: Arc::clone(&self.clock),
             network: self.network.subscribe(),
         };

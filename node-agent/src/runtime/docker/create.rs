@@ -40,9 +40,6 @@ pub(super) fn sandbox(
     let host = HostConfig {
         network_mode: Some(network.unwrap_or("host").to_owned()),
         port_bindings: some(ports.clone()),
-        dns: some(spec.dns.servers.iter().map(ToString::to_string).collect()),
-        dns_search: some(spec.dns.searches.clone()),
-        dns_options: some(spec.dns.options.clone()),
         extra_hosts: some(spec.host_aliases.iter().flat_map(extra_hosts).collect()),
         sysctls: some(spec.sysctls.iter().cloned().collect()),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -65,8 +62,8 @@ pub(super) fn sandbox(
     }
 }
 
-/// The body that creates a container in its sandbox, whose network, host name, `/etc/hosts` and
-/// `/etc/resolv.conf` the Engine lends to it.
+/// The body that creates a container in its sandbox, whose network, host name and `/etc/hosts`
+/// the Engine lends to it.
 ///
 /// # Errors
 /// [`RuntimeError::Refused`] for a wish that the Engine has no words for.
