@@ -17,6 +17,7 @@ use crate::skiff::{self, Said};
 use crate::slowdisk::SlowDisk;
 use crate::wait;
 
+mod resolvers;
 mod servers;
 
 pub use servers::{Joined, members};
@@ -364,6 +365,8 @@ impl Drop for Cluster {
         self.server.kill();
         self.joined.clear();
         self.agents.clear();
+        resolvers::end_all(self.folder.path());
+        resolvers::end_all(&self.data);
         self.engine.remove(&instance);
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use skiff_client::Server;
 use skiff_network::catalog::Cidr;
+use skiff_node_agent::config::RESOLV_CONF;
 
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
@@ -108,6 +109,14 @@ pub(crate) struct AgentArgs {
     /// The Docker Engine that runs the containers
     #[arg(long, default_value = DOCKER_HOST, value_name = "URL", env = "SKIFF_DOCKER_HOST")]
     pub docker_host: String,
+    /// The file that names the servers for names outside the cluster
+    #[arg(
+        long,
+        default_value = RESOLV_CONF,
+        value_name = "FILE",
+        env = "SKIFF_RESOLV_CONF"
+    )]
+    pub resolv_conf: PathBuf,
     /// Labels of the node, KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", env = "SKIFF_LABEL", value_delimiter = ',',
         value_parser = parse_label)]

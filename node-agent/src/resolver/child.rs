@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -73,6 +74,7 @@ impl Child {
         let ranges: Vec<String> = config.ranges.iter().map(ToString::to_string).collect();
         let mut command = Command::new(&self.program);
         command
+            .arg0("skiff")
             .arg("dns")
             .args(["--listen", &config.listen.to_string()])
             .arg("--dir")
