@@ -39,6 +39,8 @@ pub struct AgentConfig {
     /// Starts of containers in flight at once. Default: twice the engine's processors; where
     /// several agents share an engine, each should get its part of that.
     pub starts_max: Option<usize>,
+    /// How its gateway is set up, if it runs one.
+    pub gateway: Option<skiff_gateway::Config>,
 }
 
 /// Overrides of what the node offers; tests and several agents on one machine use them.
@@ -96,6 +98,7 @@ impl AgentConfig {
             network: Mode::default(),
             capacity: Capacity::default(),
             starts_max: None,
+            gateway: None,
         }
     }
 

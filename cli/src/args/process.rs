@@ -8,6 +8,8 @@ use clap::Args;
 use skiff_client::Server;
 use skiff_network::catalog::Cidr;
 
+use super::GatewayArgs;
+
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DevArgs {
@@ -32,6 +34,9 @@ pub(crate) struct DevArgs {
     /// Manifests to apply once the API is up; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1.., env = "SKIFF_APPLY", value_delimiter = ',')]
     pub apply: Vec<PathBuf>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -71,6 +76,9 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -112,6 +120,9 @@ pub(crate) struct AgentArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", env = "SKIFF_LABEL", value_delimiter = ',',
         value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,

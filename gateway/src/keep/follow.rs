@@ -139,7 +139,7 @@ async fn read(client: &Client, namespace: &str, name: &str) -> Option<Pair> {
 
 fn pair(secret: &Value) -> Pair {
     let field = |name: &str| -> Result<Vec<u8>, Arc<str>> {
-        let text = secret["data"][name].as_str();
+        let text = secret.get("data").and_then(|data| data.get(name)?.as_str());
         let text = text.ok_or_else(|| Arc::from(format!("it has no {name}")))?;
         STANDARD
             .decode(text)

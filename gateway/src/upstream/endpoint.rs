@@ -18,6 +18,9 @@ const KEPT_MAX: usize = 256;
 /// An unused connection is closed after this, in milliseconds: before most servers close it.
 const KEPT_MS: Tick = 30_000;
 
+/// Connections, the one used last at the end, and since when each is unused.
+type Kept = Vec<(Link, Tick)>;
+
 /// One address that serves a backend.
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
@@ -28,7 +31,7 @@ pub(crate) struct Endpoint {
     history: Mutex<History>,
     retired: AtomicBool,
     /// By worker: connections belong to the reactor that they were made on.
-    kept: Box<[Mutex<Vec<(Link, Tick)>>]>,
+    kept: Box<[Mutex<Kept>]>,
     shared: Box<[Mutex<Option<Shared>>]>,
 }
 

@@ -1,7 +1,11 @@
 //! A gateway in this process with everything around it: objects as the servers would tell them,
 //! and upstreams that do what a closure says.
 
-#![expect(dead_code, reason = "each test binary uses its part")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what fails here fails the test"
+)]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
