@@ -3,6 +3,7 @@
 
 mod backup;
 mod cluster;
+mod gateway;
 mod process;
 mod read;
 mod servers;
@@ -16,6 +17,7 @@ use skiff_client::Server;
 
 pub(crate) use backup::{BackupArgs, RecoverArgs, RestoreArgs};
 pub(crate) use cluster::ClusterCommand;
+pub(crate) use gateway::{GatewayArgs, GatewayCommand, GatewayShowArgs};
 pub(crate) use process::{AgentArgs, DevArgs, DnsArgs, ServerArgs};
 pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
@@ -90,6 +92,9 @@ pub(crate) enum Command {
     /// Look after the control plane: its servers, who leads
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Look at the gateways: where they run, what they serve
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     #[command(flatten)]
     Ask(Ask),
     /// Show the versions of this program and of the server

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{ApplyArgs, Connection, DevArgs, DryRun, Files};
 use crate::error::CliError;
-use crate::{agent, apply, connect, print, process};
+use crate::{agent, apply, connect, gateway, print, process};
 
 /// The log of the parts goes to people who look at pods, not at the parts.
 const LOG: &str = "warn";
@@ -26,6 +26,10 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
         .map_err(|source| process::process("cannot start the server", source))?;
     let stop = CancellationToken::new();
     let mut nodes = start_nodes(&args, &data_dir, &server, &stop).await?;
+    let gateway = match args.gateway.config("dev") {
+        None => None,
+        Some(gateway) => Some(gateway::start(gateway, &server.kubeconfig).await?),
+    };
     greet(&server, args.nodes)?;
     let kubeconfig = server.kubeconfig.clone();
     let work = async {
@@ -38,6 +42,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
             node.unwrap_or_else(|source| Err(process::process("a node's task failed", source)))
         }
     };
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
+    }
     stop.cancel();
     while nodes.join_next().await.is_some() {}
     server.stop().await;

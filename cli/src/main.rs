@@ -18,6 +18,7 @@ mod edit;
 mod error;
 mod events;
 mod expose;
+mod gateway;
 mod get;
 mod input;
 mod json;
@@ -76,6 +77,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Agent(args) => Box::pin(agent::run(args)).await,
         Command::Dns(args) => dns::run(args).await,
         Command::Cluster(verb) => cluster::run(connection, verb).await,
+        Command::Gateway(verb) => gateway::run(connection, verb).await,
         Command::Sim(args) => sim::run(args).await,
         Command::Completion { shell } => complete(shell),
         Command::Version(args) => version::run(connection, &args).await,

@@ -12,9 +12,11 @@
 //! | network | `catalog`, the engine, the kernel | bridge, routes, `network` |
 //! | node | `engine`, `network`, the watch of its object | the node's object |
 //! | renewal | the certificate's life | `identity` |
+//! | gateway | Ingresses, the catalog; threads of its own | requests to pods |
 //!
 //! Losing the servers stops none of the work on pods; losing the engine stops only that.
 
+mod gateway;
 mod renew;
 mod tasks;
 
@@ -61,6 +63,9 @@ pub enum AgentError {
     /// The client cannot be made.
     #[error("set up the connection to the servers")]
     Client(#[source] skiff_client::ConfigError),
+    /// The node's gateway cannot begin.
+    #[error("start the gateway")]
+    Gateway(#[source] skiff_gateway::GatewayError),
     /// A part of the agent ended, which none should.
     #[error("a part of the agent ended: {0}")]
     Ended(String),
@@ -82,6 +87,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     config.check()?;
+    // Before anything else: a port that is taken must be noticed at once.
+    let gateway = gateway::open(&config).await?;
     let home = Home::open(&config.data_dir)?;
     let servers = Known::new(config.servers.clone(), home.servers()?);
     config.servers = servers.given_first();
@@ -108,7 +115,7 @@ pub async fn run(
         tasks: JoinSet::new(),
     };
     let (known, identity) = watch::channel(Arc::new(identity));
-    agent.start(identity, servers, &home, &shutdown);
+    let gateway = agent.start(identity, servers, &home, (gateway, &shutdown));
     let renewal = renew::Renewal {
         client: agent.client.clone(),
         home,
@@ -116,13 +123,17 @@ pub async fn run(
     };
     let node = agent.config.name.clone();
     agent.tasks.spawn(async move { renewal.run(&node).await });
-    tokio::select! {
+    let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = agent.tasks.join_next() => Err(AgentError::Ended(match ended {
             Ok(()) => "a task returned".into(),
             Err(error) => error.to_string(),
         })),
+    };
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
     }
+    ended
 }
 
 /// The name that this cluster's containers have on an Engine that several clusters may share:

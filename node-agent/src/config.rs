@@ -46,6 +46,8 @@ pub struct AgentConfig {
     /// Starts of containers in flight at once. Default: twice the engine's processors; where
     /// several agents share an engine, each should get its part of that.
     pub starts_max: Option<usize>,
+    /// How its gateway is set up, if it runs one.
+    pub gateway: Option<skiff_gateway::Config>,
 }
 
 /// Overrides of what the node offers; tests and several agents on one machine use them.
@@ -105,6 +107,7 @@ impl AgentConfig {
             resolv_conf: RESOLV_CONF.into(),
             program: "/proc/self/exe".into(),
             starts_max: None,
+            gateway: None,
         }
     }
 

@@ -9,6 +9,8 @@ use skiff_client::Server;
 use skiff_network::catalog::Cidr;
 use skiff_node_agent::config::RESOLV_CONF;
 
+use super::GatewayArgs;
+
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DevArgs {
@@ -33,6 +35,9 @@ pub(crate) struct DevArgs {
     /// Manifests to apply once the API is up; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1.., env = "SKIFF_APPLY", value_delimiter = ',')]
     pub apply: Vec<PathBuf>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -72,6 +77,9 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -121,6 +129,9 @@ pub(crate) struct AgentArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", env = "SKIFF_LABEL", value_delimiter = ',',
         value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,

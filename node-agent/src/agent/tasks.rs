@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt as _;
 use skiff_api::Revision;
 use skiff_client::Client;
+use skiff_gateway::Gateway;
 use skiff_network::routes::Overlay;
 use skiff_network::{Catalog, follow};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ENGINE_RETRY;
+use super::{ENGINE_RETRY, gateway};
 use crate::config::AgentConfig;
 use crate::desired::{self, Desired};
 use crate::directory::{Directory, Known};
@@ -59,15 +60,20 @@ impl Agent {
         identity: watch::Receiver<Arc<Identity>>,
         servers: Known,
         home: &Home,
-        stop: &CancellationToken,
-    ) {
+        (gateway, stop): (Option<Gateway>, &CancellationToken),
+    ) -> Option<gateway::Running> {
         let wake = Arc::new(Notify::new());
         let (view, shown) = watch::channel(View::default());
         let (engine, engine_state) = watch::channel(EngineState::None);
         let (shown_catalog, catalog) = watch::channel(Arc::new(Catalog::default()));
         self.tasks
             .spawn(follow::follow(self.client.clone(), shown_catalog));
-        let (network, applied) = self.start_network(&wake, catalog.clone());
+        let (network, mut applied) = self.start_network(&wake, catalog.clone());
+        let gateway = gateway.map(|gateway| {
+            let running = self.start_gateway(gateway, catalog.clone());
+            applied = self.both(applied.clone(), running.applied.clone());
+            running
+        });
         let hears = Hears {
             wake: Arc::clone(&wake),
             catalog,
@@ -102,6 +108,7 @@ impl Agent {
         self.tasks
             .spawn(async move { keeper.run(links, until).await });
         self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
+        gateway
     }
 
     /// Says how the network is, and up to which revision the catalog is in effect here.

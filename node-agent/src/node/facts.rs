@@ -17,6 +17,9 @@ const MEMORY_LOW: u64 = 100 << 20;
 /// it only shows.
 const DISK_LOW_PERCENT: u64 = 5;
 
+/// Where the node's gateway listens.
+const GATEWAY: &str = "network.skiff.io/gateway";
+
 /// What the node's object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -74,11 +77,17 @@ impl Facts {
         let uname = rustix::system::uname();
         let found = || config.servers.iter().find_map(own_address);
         let ip = config.node_ip.or_else(found);
+        let mut network = crate::network::annotations(config.network, ip);
+        let gateway = config.gateway.as_ref();
+        network.insert(
+            GATEWAY.into(),
+            gateway.map(|gateway| gateway.listen.to_string()),
+        );
         Self {
             name: config.name.clone(),
             agent_id,
             ip,
-            network: crate::network::annotations(config.network, ip),
+            network,
             hostname: uname.nodename().to_string_lossy().into_owned(),
             labels: config.labels.clone(),
             cpu_millicores: config.capacity.cpu_millicores.unwrap_or(cpus),
