@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use skiff_client::Server;
+use skiff_control_plane::network::Range;
 use skiff_network::catalog::Cidr;
 
 /// `skiff dev`.
@@ -32,6 +33,12 @@ pub(crate) struct DevArgs {
     /// Manifests to apply once the API is up; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1.., env = "SKIFF_APPLY", value_delimiter = ',')]
     pub apply: Vec<PathBuf>,
+    /// The addresses of pods; decided when the cluster is made [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_POD_CIDR")]
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services; decided when the cluster is made [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_SERVICE_CIDR")]
+    pub service_cidr: Option<Range>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -71,6 +78,12 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    /// The addresses of pods; decided when the cluster is made [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_POD_CIDR")]
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services; decided when the cluster is made [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_SERVICE_CIDR")]
+    pub service_cidr: Option<Range>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
