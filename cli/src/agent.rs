@@ -17,6 +17,7 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), CliError> {
     let mut config = AgentConfig::new(args.server, args.data_dir, name);
     config.token = args.token;
     config.node_ip = args.node_ip;
+    config.network = args.network;
     config.labels = args.labels.into_iter().collect();
     let stop = CancellationToken::new();
     tokio::select! {

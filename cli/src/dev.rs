@@ -76,6 +76,7 @@ async fn start_nodes(
         let mut config = AgentConfig::new(vec![Clone::clone(&address)], dir, name);
         config.token = Some(token.clone());
         config.starts_max = Some(starts_max);
+        config.network = args.network;
         let (host, stop) = (args.docker_host.clone(), stop.clone());
         nodes.spawn(async move { agent::run_node(config, &host, stop).await });
     }

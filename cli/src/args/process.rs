@@ -8,6 +8,7 @@ use clap::Args;
 use skiff_client::Server;
 use skiff_control_plane::network::Range;
 use skiff_network::catalog::Cidr;
+use skiff_network::routes::Mode;
 
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
@@ -30,6 +31,9 @@ pub(crate) struct DevArgs {
     /// The Docker Engine that runs the containers
     #[arg(long, default_value = DOCKER_HOST, value_name = "URL", env = "SKIFF_DOCKER_HOST")]
     pub docker_host: String,
+    /// How pods reach those of other nodes: auto, direct (routes) or vxlan
+    #[arg(long, default_value_t = Mode::Auto, value_name = "MODE", env = "SKIFF_NETWORK")]
+    pub network: Mode,
     /// Manifests to apply once the API is up; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1.., env = "SKIFF_APPLY", value_delimiter = ',')]
     pub apply: Vec<PathBuf>,
@@ -121,6 +125,9 @@ pub(crate) struct AgentArgs {
     /// The Docker Engine that runs the containers
     #[arg(long, default_value = DOCKER_HOST, value_name = "URL", env = "SKIFF_DOCKER_HOST")]
     pub docker_host: String,
+    /// How pods reach those of other nodes: auto, direct (routes) or vxlan
+    #[arg(long, default_value_t = Mode::Auto, value_name = "MODE", env = "SKIFF_NETWORK")]
+    pub network: Mode,
     /// Labels of the node, KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", env = "SKIFF_LABEL", value_delimiter = ',',
         value_parser = parse_label)]
