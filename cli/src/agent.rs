@@ -20,6 +20,7 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), CliError> {
     config.token = args.token;
     config.node_ip = args.node_ip;
     config.resolv_conf = args.resolv_conf;
+    config.network = args.network;
     config.labels = args.labels.into_iter().collect();
     let stop = CancellationToken::new();
     let mut node = Box::pin(run_node(config, &args.docker_host, stop.clone()));

@@ -20,7 +20,11 @@ const LOG: &str = "warn";
 pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
     process::start_log(args.log_json, LOG);
     let data_dir = connect::data_dir(args.data_dir.as_deref());
-    let config = ServerConfig::new(data_dir.clone(), args.listen);
+    let config = ServerConfig {
+        pod_cidr: args.pod_cidr,
+        service_cidr: args.service_cidr,
+        ..ServerConfig::new(data_dir.clone(), args.listen)
+    };
     let server = Server::start(config)
         .await
         .map_err(|source| process::process("cannot start the server", source))?;
@@ -79,6 +83,7 @@ async fn start_nodes(
         let mut config = AgentConfig::new(vec![Clone::clone(&address)], dir, name);
         config.token = Some(token.clone());
         config.starts_max = Some(starts_max);
+        config.network = args.network;
         let (host, stop) = (args.docker_host.clone(), stop.clone());
         nodes.spawn(async move { agent::run_node(config, &host, stop).await });
     }

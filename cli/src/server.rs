@@ -20,6 +20,8 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), CliError> {
             servers: args.join,
             token: args.token,
         },
+        pod_cidr: args.pod_cidr,
+        service_cidr: args.service_cidr,
         ..ServerConfig::new(args.data_dir, args.listen)
     };
     let server = Server::start(config)

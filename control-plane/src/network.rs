@@ -19,6 +19,8 @@ use axum::{Extension, Router};
 use skiff_api::Reason;
 
 use self::applied::Applied;
+pub use skiff_engine::network::Range;
+
 use crate::auth::{self, Identity};
 use crate::http::reply::{Refused, refuse, status};
 use crate::store::Store;

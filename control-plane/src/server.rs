@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_api::Revision;
+use skiff_engine::network::{Range, Settings, SettingsError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,10 @@ pub struct ServerConfig {
     pub name: Option<String>,
     /// The cluster to join; not looked at once this server is a member of one.
     pub invitation: Invitation,
+    /// The addresses of pods, for a cluster that is made by this server; by default 10.42.0.0/16.
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services, likewise; by default 10.43.0.0/16.
+    pub service_cidr: Option<Range>,
 }
 
 impl ServerConfig {
@@ -66,6 +71,30 @@ impl ServerConfig {
             advertise: None,
             name: None,
             invitation: Invitation::default(),
+            pod_cidr: None,
+            service_cidr: None,
+        }
+    }
+
+    /// The network's settings for a new cluster.
+    fn network(&self) -> Result<Settings, SettingsError> {
+        let default = Settings::default();
+        Settings::new(
+            self.pod_cidr.unwrap_or(default.pods),
+            self.service_cidr.unwrap_or(default.services),
+        )
+    }
+
+    /// Says so if a cluster that there is was made with other ranges than those given now.
+    fn compare_network(&self, found: &Settings) {
+        let ranges = [
+            ("pod-cidr", self.pod_cidr, found.pods),
+            ("service-cidr", self.service_cidr, found.services),
+        ];
+        for (flag, given, found) in ranges {
+            if let Some(given) = given.filter(|given| *given != found) {
+                tracing::warn!(%given, %found, "--{flag} is decided when a cluster is made; ignored");
+            }
         }
     }
 }
@@ -97,6 +126,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`] by the step that failed; nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let network = config.network().map_err(ServerError::Network)?;
         let dir = config.data_dir.as_path();
         let lock = opening::take_data_dir(dir)?;
         let (listener, address) = opening::listen(config.listen).await?;
@@ -111,7 +141,10 @@ impl Server {
         let peers = Peers::new(record.id, dialling.clone(), roster.watch());
         let (store, hub) = opening::open_store(dir, &record, &roster, &peers).await?;
         if store.is_leader() {
-            bootstrap::ensure(&store, dir, &pki.ca_hash(), &me).await?;
+            bootstrap::ensure(&store, dir, &pki.ca_hash(), &me, &network).await?;
+        }
+        if let Some(found) = bootstrap::network::settings(&store.state()) {
+            config.compare_network(&found);
         }
         peers.attach(store.clone());
 
@@ -127,6 +160,7 @@ impl Server {
             dir: dir.to_owned(),
             url: url.clone(),
             me,
+            network,
             founders: record.founders,
         };
         let (agents, others) = (nodes.clone(), peers.clone());

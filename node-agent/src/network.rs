@@ -22,6 +22,7 @@ use skiff_api::Revision;
 use skiff_client::Client;
 use skiff_network::Catalog;
 use skiff_network::routes::{self, Mac, Mode, Overlay, plan};
+use skiff_network::rules::follow_policies;
 use tokio::sync::{Notify, watch};
 
 pub use settings::Settings;
@@ -62,11 +63,9 @@ impl Network {
             let settings = settings.await;
             sysctl::set(&self.state);
             let forward = forward::keep(&settings, &self.state);
-            tokio::join!(
-                self.routes(&settings),
-                rules::keep(&self, &settings),
-                forward
-            );
+            let (policies, following) = follow_policies(self.client.clone());
+            let rules = rules::keep(&self, &settings, policies);
+            tokio::join!(self.routes(&settings), rules, forward, following);
         };
         tokio::join!(bridge::keep(&self), rest);
     }

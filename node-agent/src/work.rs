@@ -1,6 +1,7 @@
 //! Does what was planned for one pod, step by step. Decides nothing: a step that fails is noted,
 //! the steps that need it are left out, and the next plan takes it from there.
 
+mod leave;
 mod names;
 mod start;
 mod stop;

@@ -65,6 +65,16 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Hosts],
     },
     Suite {
+        name: "network_hosts",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+        ],
+    },
+    Suite {
         name: "powerloss",
         needs: &[Need::Skiff, Need::Mounts],
     },

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use skiff_client::Server;
+use skiff_control_plane::network::Range;
 use skiff_network::catalog::Cidr;
 use skiff_node_agent::config::RESOLV_CONF;
 
 use super::GatewayArgs;
+use skiff_network::routes::Mode;
 
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
@@ -32,12 +34,21 @@ pub(crate) struct DevArgs {
     /// The Docker Engine that runs the containers
     #[arg(long, default_value = DOCKER_HOST, value_name = "URL", env = "SKIFF_DOCKER_HOST")]
     pub docker_host: String,
+    /// How pods reach those of other nodes: auto, direct (routes) or vxlan
+    #[arg(long, default_value_t = Mode::Auto, value_name = "MODE", env = "SKIFF_NETWORK")]
+    pub network: Mode,
     /// Manifests to apply once the API is up; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1.., env = "SKIFF_APPLY", value_delimiter = ',')]
     pub apply: Vec<PathBuf>,
     /// The gateway, if it runs one.
     #[command(flatten)]
     pub gateway: GatewayArgs,
+    /// The addresses of pods; decided when the cluster is made [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_POD_CIDR")]
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services; decided when the cluster is made [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_SERVICE_CIDR")]
+    pub service_cidr: Option<Range>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -80,6 +91,12 @@ pub(crate) struct ServerArgs {
     /// The gateway, if it runs one.
     #[command(flatten)]
     pub gateway: GatewayArgs,
+    /// The addresses of pods; decided when the cluster is made [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_POD_CIDR")]
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services; decided when the cluster is made [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_SERVICE_CIDR")]
+    pub service_cidr: Option<Range>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -125,6 +142,9 @@ pub(crate) struct AgentArgs {
         env = "SKIFF_RESOLV_CONF"
     )]
     pub resolv_conf: PathBuf,
+    /// How pods reach those of other nodes: auto, direct (routes) or vxlan
+    #[arg(long, default_value_t = Mode::Auto, value_name = "MODE", env = "SKIFF_NETWORK")]
+    pub network: Mode,
     /// Labels of the node, KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", env = "SKIFF_LABEL", value_delimiter = ',',
         value_parser = parse_label)]

@@ -18,7 +18,11 @@ use crate::runtime::NodeNetwork;
 const BRIDGED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// Keeps the rules for as long as it is polled.
-pub(super) async fn keep(network: &Network, settings: &Settings) {
+pub(super) async fn keep(
+    network: &Network,
+    settings: &Settings,
+    policies: watch::Receiver<Arc<Policies>>,
+) {
     let mut shown = network.state.subscribe();
     loop {
         let ready = shown.wait_for(|state| state.network.is_some()).await;
@@ -27,16 +31,20 @@ pub(super) async fn keep(network: &Network, settings: &Settings) {
         };
         let mut until = network.state.subscribe();
         tokio::select! {
-            () = on(network, settings, &made) => return,
+            () = on(network, settings, &made, policies.clone()) => return,
             _ = until.wait_for(|state| state.network.as_ref() != Some(&made)) => {}
         }
     }
 }
 
 /// Keeps the rules of pods on that network.
-async fn on(network: &Network, settings: &Settings, made: &NodeNetwork) {
+async fn on(
+    network: &Network,
+    settings: &Settings,
+    made: &NodeNetwork,
+    policies: watch::Receiver<Arc<Policies>>,
+) {
     let (told, mut seen) = watch::channel(Ok(()));
-    let (_no_policies, policies) = watch::channel(Arc::new(Policies::default()));
     let keeper = Keeper {
         node: view(network, settings, made, addresses().await),
         catalog: network.catalog.clone(),

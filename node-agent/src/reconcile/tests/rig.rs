@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use skiff_api::k8s_openapi::api::core::v1::Pod;
-use skiff_api::{Key, Millis, Reason, Status};
+use skiff_api::{Key, Millis, Reason, Revision, Status};
 use skiff_client::ClientError;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -133,6 +133,10 @@ impl Servers for FakeServers {
             self.publish();
             Ok(())
         })
+    }
+
+    fn applied<'a>(&'a self, _revision: Revision, _wait: Duration) -> Answer<'a, bool> {
+        Box::pin(async move { self.check().map(|()| true) })
     }
 
     fn create_event<'a>(&'a self, _namespace: &'a str, event: Value) -> Answer<'a, ()> {
