@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_network::routes::Kernel;
-use skiff_network::rules::{Keeper, NodeView, Policies};
+use skiff_network::rules::{Keeper, NodeView, Policies, follow_policies};
 use tokio::sync::watch;
 
 use super::Network;
@@ -17,8 +17,19 @@ use crate::runtime::NodeNetwork;
 /// There where packets between pods of one bridge pass the rules.
 const BRIDGED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
+/// What is known of network policies.
+type KnownPolicies = watch::Receiver<Arc<Policies>>;
+
 /// Keeps the rules for as long as it is polled.
 pub(super) async fn keep(network: &Network, settings: &Settings) {
+    let (policies, follow) = follow_policies(network.client.clone());
+    tokio::select! {
+        () = with(network, settings, &policies) => {}
+        () = follow => {}
+    }
+}
+
+async fn with(network: &Network, settings: &Settings, policies: &KnownPolicies) {
     let mut shown = network.state.subscribe();
     loop {
         let ready = shown.wait_for(|state| state.network.is_some()).await;
@@ -27,20 +38,19 @@ pub(super) async fn keep(network: &Network, settings: &Settings) {
         };
         let mut until = network.state.subscribe();
         tokio::select! {
-            () = on(network, settings, &made) => return,
+            () = on(network, settings, policies, &made) => return,
             _ = until.wait_for(|state| state.network.as_ref() != Some(&made)) => {}
         }
     }
 }
 
 /// Keeps the rules of pods on that network.
-async fn on(network: &Network, settings: &Settings, made: &NodeNetwork) {
+async fn on(network: &Network, settings: &Settings, policies: &KnownPolicies, made: &NodeNetwork) {
     let (told, mut seen) = watch::channel(Ok(()));
-    let (_no_policies, policies) = watch::channel(Arc::new(Policies::default()));
     let keeper = Keeper {
         node: view(network, settings, made, addresses().await),
         catalog: network.catalog.clone(),
-        policies,
+        policies: policies.clone(),
         applied: network.applied.clone(),
         state: told,
     };
