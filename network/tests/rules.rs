@@ -272,6 +272,7 @@ fn two_nodes_of_one_machine_do_not_stand_in_each_others_way() {
     let keeper = world.keep("n1");
     keeper.show(&known);
     other.name = "n3".into();
+    other.table = "n3".into();
     let after = world.keep_as(other);
     after.show(&known);
     for (from, to, port) in [

@@ -23,6 +23,10 @@ const RETRY: Duration = Duration::from_secs(2);
 /// the machine busy.
 const RESTORE_EVERY: Duration = Duration::from_secs(1);
 
+/// What is wrong where policies can't be kept in full.
+const BYPASSED: &str = "network policies do not see packets between two pods of this node: load the \
+                        kernel module br_netfilter and start the agent again";
+
 /// Keeps a node's packet rules.
 pub struct Keeper {
     /// Whose rules.
@@ -87,7 +91,11 @@ impl Work {
         loop {
             let passed = self.pass().await;
             let retry = passed.is_err();
-            self.tell(passed);
+            if passed.as_ref().is_ok_and(|knows| !knows) {
+                tracing::debug!("not everything is known yet that the packet rules follow from");
+            } else {
+                self.tell(passed.map(drop));
+            }
             tokio::select! {
                 changed = self.keeper.catalog.changed() => if changed.is_err() { return },
                 Ok(()) = self.keeper.policies.changed() => {}
@@ -110,12 +118,12 @@ impl Work {
         self.others.mark_unchanged();
     }
 
-    /// Makes the kernel's table follow from what is known now.
-    async fn pass(&mut self) -> Result<(), Failed> {
+    /// Makes the kernel's table follow from what is known now; tells whether enough is known.
+    async fn pass(&mut self) -> Result<bool, Failed> {
         let catalog = self.keeper.catalog.borrow_and_update().clone();
         let policies = self.keeper.policies.borrow_and_update().clone();
         if !catalog.synced || !policies.known {
-            return Ok(());
+            return Ok(false);
         }
         // Until it is certain that the kernel took it, it counts as unknown.
         match self.held.take() {
@@ -126,7 +134,7 @@ impl Work {
         self.keeper
             .applied
             .send_if_modified(|applied| std::mem::replace(applied, revision) != revision);
-        Ok(())
+        Ok(true)
     }
 
     async fn change(
@@ -197,9 +205,19 @@ impl Work {
         }
     }
 
+    /// Whether there are policies that some packets never meet.
+    fn is_bypassed(&self) -> bool {
+        let node = &self.keeper.node;
+        node.same_bridge_masquerade && !self.keeper.policies.borrow().is_empty()
+    }
+
     /// Tells how it stands; in the log only when that changed.
     fn tell(&self, passed: Result<(), Failed>) {
-        let now = passed.map_err(|error| in_words(&error));
+        let now = match passed {
+            Err(error) => Err(in_words(&error)),
+            Ok(()) if self.is_bypassed() => Err(BYPASSED.to_owned()),
+            Ok(()) => Ok(()),
+        };
         self.keeper.state.send_if_modified(|state| {
             if *state == now {
                 return false;
@@ -207,7 +225,7 @@ impl Work {
             match &now {
                 Ok(()) => tracing::info!("the packet rules are in place"),
                 Err(error) => {
-                    tracing::error!(%error, "the packet rules are not in place; will retry")
+                    tracing::error!(%error, "the packet rules are not as they should be")
                 }
             }
             *state = now;

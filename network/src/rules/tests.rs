@@ -15,6 +15,7 @@ use crate::Catalog;
 pub(super) fn view() -> NodeView {
     NodeView {
         name: "n1".into(),
+        table: "n1".into(),
         bridge: "pods0".into(),
         pod_cidr: "10.42.0.0/24".parse().unwrap(),
         cluster_cidr: "10.42.0.0/16".parse().unwrap(),

@@ -58,7 +58,8 @@ impl Policies {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is no policy.
+    pub(in crate::rules) fn is_empty(&self) -> bool {
         self.policies.is_empty()
     }
 
