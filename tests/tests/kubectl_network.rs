@@ -38,7 +38,7 @@ spec:
   podSelector: {matchLabels: {app: web}}
   ingress:
     - from: [{podSelector: {matchLabels: {app: front}}}]
-      ports: [{port: 8080}]
+      ports: [{port: 8080, protocol: TCP}]
 ";
 
 const CLASS: &str = r"

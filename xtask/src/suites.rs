@@ -28,7 +28,13 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "walk",
-        needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Shop],
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Shop,
+            Need::Network,
+        ],
     },
     Suite {
         name: "kubectl",
@@ -36,7 +42,13 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "kubectl_network",
-        needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Kubectl],
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Kubectl,
+            Need::Network,
+        ],
     },
     Suite {
         name: "faults_input",

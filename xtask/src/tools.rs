@@ -34,6 +34,8 @@ pub(crate) enum Need {
     Faketime,
     /// The right to make network namespaces, and the tools for it.
     Hosts,
+    /// The right to say where packets go, and the program for it.
+    Network,
 }
 
 /// Makes sure that a need is met, installing what is missing if that can be done without asking.
@@ -51,6 +53,7 @@ pub(crate) fn provide(need: Need) -> Done {
         Need::SecondEngine => root("starting a Docker Engine"),
         Need::Faketime => installed("faketime", "faketime"),
         Need::Hosts => hosts(),
+        Need::Network => network(),
     }
 }
 
@@ -154,6 +157,11 @@ fn mounts() -> Done {
 fn hosts() -> Done {
     root("making network namespaces")?;
     installed("ip", "iproute2")?;
+    installed("nft", "nftables")
+}
+
+fn network() -> Done {
+    root("connecting pods over the addresses of services")?;
     installed("nft", "nftables")
 }
 

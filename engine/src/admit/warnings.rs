@@ -148,17 +148,19 @@ impl Warnings {
 
     fn service(&mut self, spec: &At<'_, '_>) {
         let of = spec.field("type");
-        if of.text() == "LoadBalancer" {
+        let ports = spec.field("allocateLoadBalancerNodePorts");
+        if of.text() == "LoadBalancer" && ports.exists() && !ports.is_true() {
+            self.add(
+                &ports,
+                "there is no load balancer here, without node ports nobody outside reaches the service",
+            );
+        } else if of.text() == "LoadBalancer" {
             self.add(
                 &of,
                 "there is no load balancer here, the service is reached at the ports of the nodes",
             );
         }
         self.ignored(spec, &IGNORED_OF_SERVICES);
-        let ports = spec.field("allocateLoadBalancerNodePorts");
-        if ports.exists() && !ports.is_true() {
-            self.add(&ports, "node ports are given all the same");
-        }
     }
 
     fn slice(&mut self, slice: &At<'_, '_>) {

@@ -353,15 +353,17 @@ fn an_address_does_not_change() {
 
 #[test]
 fn what_nothing_acts_on_is_said() {
-    let balanced = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
-        "loadBalancerClass": "a/b", "trafficDistribution": "PreferClose"}});
+    let balanced = json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": "a/b",
+        "trafficDistribution": "PreferClose"}});
     let expected = [
         "spec.type: there is no load balancer here, the service is reached at the ports of the nodes",
         "spec.loadBalancerClass: kept, but this version of Skiff does not act on it",
         "spec.trafficDistribution: kept, but this version of Skiff does not act on it",
-        "spec.allocateLoadBalancerNodePorts: node ports are given all the same",
     ];
     assert_eq!(warnings(Kind::Service, &balanced), expected);
+    let alone = json!({"spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false}});
+    let expected = "spec.allocateLoadBalancerNodePorts: there is no load balancer here, without node ports nobody outside reaches the service";
+    assert_eq!(warnings(Kind::Service, &alone), [expected]);
     let plain = stored(Kind::Service, service()).to_value();
     assert!(warnings(Kind::Service, &plain).is_empty());
     let hints = set(
