@@ -91,3 +91,12 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Mounts],
     },
 ];
+
+/// Test binaries of other packages that need something; the other tests of a package need nothing.
+pub(crate) const CRATE_SUITES: &[Suite] = &[
+    // `network/tests/rules.rs`
+    Suite {
+        name: "rules",
+        needs: &[Need::Hosts],
+    },
+];
