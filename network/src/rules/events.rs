@@ -163,3 +163,62 @@ fn stamp(message: Message<'_>) -> Option<Stamp> {
 fn text(value: &[u8]) -> &[u8] {
     value.strip_suffix(&[0]).unwrap_or(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        ELEMENT, ELEMENTS, END_OF_CHANGE, KEY, NEW_ELEMENT, NFTABLES, Reader, SET, STAMP, TABLE,
+        VALUE,
+    };
+    use crate::rules::netlink::{FILTERING, message, put};
+
+    /// A message about something in a table.
+    fn about(table: &str, of: u16, more: &[u8]) -> Vec<u8> {
+        let mut body = FILTERING.to_vec();
+        put(&mut body, TABLE, false, format!("{table}\0").as_bytes());
+        body.extend(more);
+        message(NFTABLES << 8 | of, 0, &body)
+    }
+
+    fn stamped(epoch: u32, number: u32) -> Vec<u8> {
+        let key = [epoch.to_ne_bytes(), number.to_ne_bytes()].concat();
+        let nest = |kind, inner: &[u8]| {
+            let mut outer = Vec::new();
+            put(&mut outer, kind, true, inner);
+            outer
+        };
+        let element = nest(ELEMENT, &nest(KEY, &nest(VALUE, &key)));
+        let mut more = Vec::new();
+        put(&mut more, SET, false, format!("{STAMP}\0").as_bytes());
+        put(&mut more, ELEMENTS, true, &element);
+        about("skiff-n1", NEW_ELEMENT, &more)
+    }
+
+    #[test]
+    fn a_change_without_a_new_stamp_is_somebody_elses() {
+        let ours = || about("skiff-n1", 0, &[]);
+        let cases = [
+            ("our first change", [ours(), stamped(7, 1)].concat(), 0),
+            ("another table", about("skiff-n2", 0, &[]), 0),
+            ("ours without a stamp", ours(), 1),
+            ("our next change", [stamped(7, 2), ours()].concat(), 0),
+            (
+                "a copy of the one before",
+                [ours(), stamped(7, 2)].concat(),
+                1,
+            ),
+            ("a stamp of another keeper", stamped(8, 9), 1),
+            ("after all that, ours again", stamped(7, 3), 0),
+            (
+                "a message that was cut off",
+                stamped(7, 4)[..30].to_vec(),
+                0,
+            ),
+        ];
+        let mut reader = Reader::new("skiff-n1".to_owned(), 7);
+        for (case, bytes, expected) in cases {
+            let end = message(NFTABLES << 8 | END_OF_CHANGE, 0, &FILTERING);
+            assert_eq!(reader.read(&[bytes, end].concat()), expected, "{case}");
+        }
+    }
+}
