@@ -8,7 +8,7 @@
 mod bridge;
 mod forward;
 mod rules;
-mod settings;
+pub(crate) mod settings;
 mod state;
 mod sysctl;
 #[cfg(test)]

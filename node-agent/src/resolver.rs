@@ -3,9 +3,6 @@
 //! or replaces it where it runs another program, without a question being lost.
 
 mod child;
-mod settings;
-#[cfg(test)]
-mod tests;
 
 use std::convert::Infallible;
 use std::io;
@@ -24,8 +21,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use self::child::Child;
-use self::settings::Settings;
 use crate::chain::Chain;
+use crate::network::{Settings, settings};
 
 /// Where names are asked for.
 const PORT: u16 = 53;
@@ -142,7 +139,7 @@ impl Keeper {
             listen: SocketAddr::new(address, PORT),
             dir: self.dir.clone(),
             domain: settings.domain.clone(),
-            ranges: settings.ranges.clone(),
+            ranges: vec![settings.pod_cidr, settings.service_cidr],
             resolv_conf: self.resolv_conf.clone(),
         }
     }

@@ -24,6 +24,8 @@ pub struct Settings {
     pub pod_cidr: Cidr,
     /// The range of the addresses of services.
     pub service_cidr: Cidr,
+    /// What all names of the cluster end with.
+    pub domain: String,
 }
 
 impl Default for Settings {
@@ -32,12 +34,13 @@ impl Default for Settings {
         Self {
             pod_cidr: range(42),
             service_cidr: range(43),
+            domain: "cluster.local".to_owned(),
         }
     }
 }
 
 /// Asks the servers until they answer. A cluster of an older release has no settings.
-pub(super) async fn read(client: &Client) -> Settings {
+pub(crate) async fn read(client: &Client) -> Settings {
     let key = Key::new(Kind::ConfigMap, NAMESPACE, NAME);
     let mut failing = false;
     loop {
@@ -61,9 +64,14 @@ pub(super) async fn read(client: &Client) -> Settings {
 fn parse(object: &Value) -> Settings {
     let default = Settings::default();
     let range = |field: &str| object["data"][field].as_str()?.parse().ok();
+    let domain = object
+        .pointer("/data/clusterDomain")
+        .and_then(Value::as_str);
+    let domain = domain.filter(|domain| !domain.is_empty());
     Settings {
         pod_cidr: range("podCIDR").unwrap_or(default.pod_cidr),
         service_cidr: range("serviceCIDR").unwrap_or(default.service_cidr),
+        domain: domain.map_or(default.domain, str::to_owned),
     }
 }
 
