@@ -32,7 +32,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
     let mut nodes = start_nodes(&args, &data_dir, &server, &stop).await?;
     let gateway = match args.gateway.config("dev") {
         None => None,
-        Some(gateway) => Some(gateway::start(gateway, &server.kubeconfig).await?),
+        Some(gateway) => Some(gateway::start(gateway, &server).await?),
     };
     greet(&server, args.nodes)?;
     let kubeconfig = server.kubeconfig.clone();

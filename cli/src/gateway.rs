@@ -4,11 +4,11 @@ mod routes;
 mod status;
 
 use std::net::{IpAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use skiff_api::Revision;
 use skiff_client::{Client, Kubeconfig};
+use skiff_control_plane::server::Server;
 use skiff_gateway::{Config, Gateway};
 use skiff_network::Catalog;
 use tokio::sync::watch;
@@ -35,17 +35,17 @@ pub(crate) struct Running {
     stop: CancellationToken,
 }
 
-/// Starts a gateway that sees the cluster as the administrator of a kubeconfig does.
-pub(crate) async fn start(config: Config, kubeconfig: &Path) -> Result<Running, CliError> {
+/// Starts a gateway beside a server; it sees the cluster as its administrator does.
+pub(crate) async fn start(config: Config, server: &Server) -> Result<Running, CliError> {
     let listen = config.listen;
     let opened = Gateway::open(config).await;
     let gateway = opened.map_err(|source| process::process("cannot start the gateway", source))?;
-    let files: [PathBuf; 1] = [kubeconfig.to_owned()];
+    let files: [PathBuf; 1] = [server.kubeconfig.clone()];
     let client = Client::new(Kubeconfig::read(&files)?.client_config(None)?)?;
     let (shown, catalog) = watch::channel(Arc::new(Catalog::default()));
     let following = skiff_network::follow::follow(client.clone(), shown);
     let following = tokio::spawn(following);
-    let (applied, _) = watch::channel(Revision(0));
+    let applied = server.gateway_applied();
     let stop = CancellationToken::new();
     let (until, seen) = (stop.clone(), catalog.clone());
     let serving = tokio::spawn(async move {

@@ -42,7 +42,7 @@ pub(crate) async fn run(args: ServerArgs) -> Result<(), CliError> {
     ))?;
     let gateway = match gateway {
         None => None,
-        Some(gateway) => Some(gateway::start(gateway, &server.kubeconfig).await?),
+        Some(gateway) => Some(gateway::start(gateway, &server).await?),
     };
     process::until_stopped().await?;
     if let Some(gateway) = gateway {

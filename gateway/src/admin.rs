@@ -110,15 +110,15 @@ pub(crate) fn status(shared: &Shared) -> Value {
     let live = shared.live();
     let now = shared.clock.tick();
     let routes = live.routes().iter().map(|live| {
-        let (stable, canary) = (live.stats.stable.count(), live.stats.canary.count());
+        let (stable, canary) = (&live.stats.stable, &live.stats.canary);
         json!({
             "ingress": live.route.ingress.to_string(),
             "host": live.route.host,
             "path": &*live.route.path,
-            "requests": stable.requests + canary.requests,
-            "errors": stable.errors + canary.errors,
-            "canaryRequests": canary.requests,
-            "canaryErrors": canary.errors,
+            "requests": stable.requests() + canary.requests(),
+            "errors": stable.errors() + canary.errors(),
+            "canaryRequests": canary.requests(),
+            "canaryErrors": canary.errors(),
         })
     });
     let upstreams = live.upstreams().map(|upstream| {

@@ -2,7 +2,6 @@
 //! again, who asks too often. Pure: clock and chance are arguments.
 
 pub mod eject;
-pub mod judge;
 pub mod limit;
 pub mod pick;
 pub mod retry;

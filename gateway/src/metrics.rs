@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::balance::judge::Count;
 use crate::route::Route;
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -111,16 +110,11 @@ impl Counts {
             .sum()
     }
 
-    /// All since the beginning, as a judge of canaries needs it.
-    pub(crate) fn count(&self) -> Count {
-        Count {
-            requests: self.requests(),
-            errors: self
-                .codes
-                .last()
-                .map_or(0, |code| code.load(Ordering::Relaxed)),
-            micros: self.micros.load(Ordering::Relaxed),
-        }
+    /// Those that failed: 5xx.
+    pub(crate) fn errors(&self) -> u64 {
+        self.codes
+            .last()
+            .map_or(0, |code| code.load(Ordering::Relaxed))
     }
 
     fn write(&self, text: &mut String, label: &str) {

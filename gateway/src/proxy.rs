@@ -5,8 +5,6 @@ mod account;
 mod answer;
 mod attempt;
 mod headers;
-#[cfg(test)]
-mod tests;
 mod upgrade;
 
 use std::convert::Infallible;

@@ -98,23 +98,6 @@ pub struct Canary {
     pub weight_percent: u8,
     /// The header that decides instead, and the value that means the canary.
     pub header: Option<(http::HeaderName, Arc<str>)>,
-    /// How it is judged by the numbers, if it is.
-    pub auto: Option<Auto>,
-}
-
-/// When a canary is promoted, and when it is rolled back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Auto {
-    /// How long requests are counted before a judgement.
-    pub window: Duration,
-    /// Percent added at each promotion.
-    pub step_percent: u8,
-    /// How many of a hundred requests more than of the stable one may fail.
-    pub errors_max_percent: u8,
-    /// How slow it may be, in percent of the stable one's mean.
-    pub latency_max_percent: u32,
-    /// Fewer requests than this in a window say nothing.
-    pub requests_min: u32,
 }
 
 /// Requests that one client may make.

@@ -5,8 +5,6 @@ mod endpoint;
 mod h2;
 mod link;
 mod resolve;
-#[cfg(test)]
-mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::networking::v1::Ingress;
 use skiff_network::ServiceKey;
 
-use super::{Auto, Backend, Canary, IngressRef, Note, PortRef, Rate, Settings};
+use super::{Backend, Canary, IngressRef, Note, PortRef, Rate, Settings};
 
 /// What all of them begin with.
 const PREFIX: &str = "gateway.skiff.io/";
@@ -74,12 +74,6 @@ struct CanaryParts {
     weight_percent: u8,
     header: Option<http::HeaderName>,
     header_value: Option<String>,
-    auto: bool,
-    window: Option<Duration>,
-    step_percent: Option<u8>,
-    errors_percent: Option<u8>,
-    latency_percent: Option<u32>,
-    requests_min: Option<u32>,
 }
 
 fn set(
@@ -112,12 +106,10 @@ fn set(
             canary.header = Some(name);
         }
         "canary-header-value" => canary.header_value = Some(value.to_owned()),
-        "canary-auto" => canary.auto = yes(value)?,
-        "canary-auto-window" => canary.window = Some(duration(value)?),
-        "canary-auto-step" => canary.step_percent = Some(number(value, 100)?.max(1)),
-        "canary-auto-errors" => canary.errors_percent = Some(number(value, 100)?),
-        "canary-auto-latency" => canary.latency_percent = Some(number(value, 100_000)?),
-        "canary-auto-requests" => canary.requests_min = Some(number(value, u32::MAX)?.max(1)),
+        "canary-auto" if value == "false" => {}
+        name if name.starts_with("canary-auto") => {
+            return Err("a canary does not judge itself; change canary-weight".to_owned());
+        }
         _ => return Err("this gateway has no such annotation".to_owned()),
     }
     Ok(())
@@ -183,13 +175,6 @@ impl CanaryParts {
             },
             weight_percent: self.weight_percent,
             header: self.header.clone().map(|name| (name, value())),
-            auto: self.auto.then(|| Auto {
-                window: self.window.unwrap_or(Duration::from_secs(60)),
-                step_percent: self.step_percent.unwrap_or(10),
-                errors_max_percent: self.errors_percent.unwrap_or(1),
-                latency_max_percent: self.latency_percent.unwrap_or(150),
-                requests_min: self.requests_min.unwrap_or(100),
-            }),
         })
     }
 }
