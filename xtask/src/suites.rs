@@ -51,6 +51,10 @@ pub(crate) const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "services",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox],
+    },
+    Suite {
         name: "faults_input",
         needs: &[Need::Skiff, Need::Docker],
     },
