@@ -348,3 +348,17 @@ fn policies_decide_who_reaches_a_pod_and_whom_it_reaches() {
     world.restrict(&keeper, &Policies::default());
     a_is_served_to(&["a", "b", "client", "far", "host"]);
 }
+
+#[test]
+fn what_the_kernel_does_not_take_is_told_and_does_not_count() {
+    let world = World::new("bad");
+    let mut view = world.view("n1");
+    view.bridge = "no\"bridge".into();
+    let keeper = world.keep_as(view);
+    keeper.tell(&cart(&world, json!({}), &["a"]));
+    let mut state = keeper.state.clone();
+    let refused = |now: &Result<(), String>| matches!(now, Err(why) if why.starts_with("nft: "));
+    world::wait(async move { state.wait_for(refused).await.map(drop) });
+    assert_eq!(keeper.applied.borrow().0, 0);
+    assert_eq!(world.run("host", "nft", &["list", "ruleset"]), "");
+}

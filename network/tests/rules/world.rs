@@ -256,10 +256,15 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Shows what is known now.
+    pub(crate) fn tell(&self, known: &Known) {
+        self.catalog.send_replace(Arc::new(known.catalog.clone()));
+    }
+
     /// Shows what is known now, and waits until the rules are as it says.
     pub(crate) fn show(&self, known: &Known) {
         let revision = known.catalog.revision;
-        self.catalog.send_replace(Arc::new(known.catalog.clone()));
+        self.tell(known);
         let mut applied = self.applied.clone();
         wait(async move { applied.wait_for(|now| *now == revision).await.map(drop) });
     }
