@@ -290,7 +290,11 @@ impl PodView {
             host_network: field(pod, "spec", "hostNetwork").as_bool().unwrap_or(false),
             ip: text(field(pod, "status", "podIP")).parse().ok(),
             named_ports: named_ports(&pod["spec"]),
-            own_name: some_text(&pod["spec"]["hostname"]).zip(some_text(&pod["spec"]["subdomain"])),
+            own_name: some_text(field(pod, "spec", "hostname")).zip(some_text(field(
+                pod,
+                "spec",
+                "subdomain",
+            ))),
             host_ports: host_ports(&pod["spec"]),
         }
     }

@@ -92,6 +92,7 @@ fn answer(ask: &Asked) -> (u16, Value) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one transcript of six runs")]
 fn what_the_network_is_made_of_is_described() {
     let fake = Fake::start(answer);
     let runs: [&[&str]; 6] = [

@@ -86,7 +86,8 @@ impl ServerConfig {
     }
 
     /// Says so if a cluster that there is was made with other ranges than those given now.
-    fn compare_network(&self, found: &Settings) {
+    fn compare_network(&self, found: Option<Settings>) {
+        let Some(found) = found else { return };
         let ranges = [
             ("pod-cidr", self.pod_cidr, found.pods),
             ("service-cidr", self.service_cidr, found.services),
@@ -143,9 +144,7 @@ impl Server {
         if store.is_leader() {
             bootstrap::ensure(&store, dir, &pki.ca_hash(), &me, &network).await?;
         }
-        if let Some(found) = bootstrap::network::settings(&store.state()) {
-            config.compare_network(&found);
-        }
+        config.compare_network(bootstrap::network::settings(&store.state()));
         peers.attach(store.clone());
 
         let nodes = Nodes::default();

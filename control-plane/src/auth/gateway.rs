@@ -1,7 +1,7 @@
 //! What a node may do for the network beside what its pods need: read the settings; with a gateway,
 //! read the certificates that Ingresses name, and say in their status where they are reached.
 
-use skiff_api::{Key, Kind};
+use skiff_api::{Key, Kind, Object};
 use skiff_engine::State;
 use skiff_engine::network::{CONFIG_NAME, CONFIG_NAMESPACE};
 
@@ -24,18 +24,28 @@ pub(super) fn reads(node: &str, what: &Attributes<'_>, name: &str, state: &State
 /// Whether the node says that it runs a gateway.
 pub(super) fn runs_on(node: &str, state: &State) -> bool {
     let node = state.get(&Key::cluster(Kind::Node, node));
-    node.is_some_and(|node| node.to_value()["metadata"]["annotations"][GATEWAY].is_string())
+    let annotation = |node: &Object| {
+        let value = node.to_value();
+        let annotations = value.pointer("/metadata/annotations")?;
+        annotations.get(GATEWAY).map(serde_json::Value::is_string)
+    };
+    node.and_then(annotation).unwrap_or(false)
 }
 
 /// Whether a Secret is a certificate that an Ingress shows to its clients.
 fn is_served(namespace: &str, name: &str, state: &State) -> bool {
     let secret = state.get(&Key::new(Kind::Secret, namespace, name));
-    let is_certificate = secret.is_some_and(|secret| secret.to_value()["type"] == TLS);
+    let is_certificate =
+        secret.is_some_and(|secret| secret.to_value().get("type").is_some_and(|of| of == TLS));
     let mut ingresses = state.list(Kind::Ingress, Some(namespace));
     is_certificate
         && ingresses.any(|ingress| {
             let value = ingress.to_value();
-            let mut entries = value["spec"]["tls"].as_array().into_iter().flatten();
-            entries.any(|entry| entry["secretName"] == name)
+            let entries = value.pointer("/spec/tls").and_then(|tls| tls.as_array());
+            let mut secrets = entries
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry.get("secretName"));
+            secrets.any(|secret| secret == name)
         })
 }

@@ -109,9 +109,9 @@ fn address(
             .to_string(),
     };
     spec["clusterIP"] = ip.as_str().into();
-    if !spec["clusterIPs"]
+    if spec["clusterIPs"]
         .as_array()
-        .is_some_and(|all| all.len() > 1)
+        .is_none_or(|all| all.len() <= 1)
     {
         spec["clusterIPs"] = json!([ip]);
     }

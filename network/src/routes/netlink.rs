@@ -54,9 +54,10 @@ pub struct KernelError {
 
 impl KernelError {
     fn new(step: Step, error: &rtnetlink::Error) -> Self {
-        let message = match error {
-            rtnetlink::Error::NetlinkError(error) => error.to_io().to_string(),
-            other => other.to_string(),
+        let message = if let rtnetlink::Error::NetlinkError(error) = error {
+            error.to_io().to_string()
+        } else {
+            error.to_string()
         };
         Self { step, message }
     }

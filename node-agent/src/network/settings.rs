@@ -63,7 +63,7 @@ pub(crate) async fn read(client: &Client) -> Settings {
 
 fn parse(object: &Value) -> Settings {
     let default = Settings::default();
-    let range = |field: &str| object["data"][field].as_str()?.parse().ok();
+    let range = |field: &str| object.get("data")?.get(field)?.as_str()?.parse().ok();
     let domain = object
         .pointer("/data/clusterDomain")
         .and_then(Value::as_str);

@@ -1,5 +1,10 @@
 //! The kernel's messages in our words. Pure. What is not as we make it reads as nothing.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel knows many more attributes than we look at, and learns new ones"
+)]
+
 use std::net::IpAddr;
 
 use rtnetlink::packet_route::address::AddressAttribute;
