@@ -55,6 +55,16 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Busybox],
     },
     Suite {
+        name: "dns",
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Network,
+            Need::Dig,
+        ],
+    },
+    Suite {
         name: "faults_input",
         needs: &[Need::Skiff, Need::Docker],
     },

@@ -32,6 +32,8 @@ pub(crate) enum Need {
     SecondEngine,
     /// A way to run a program with a wrong clock.
     Faketime,
+    /// `dig`, to ask a resolver.
+    Dig,
     /// The right to make network namespaces, and the tools for it.
     Hosts,
     /// The right to say where packets go, and the program for it.
@@ -52,6 +54,7 @@ pub(crate) fn provide(need: Need) -> Done {
         Need::Mounts => mounts(),
         Need::SecondEngine => root("starting a Docker Engine"),
         Need::Faketime => installed("faketime", "faketime"),
+        Need::Dig => installed("dig", "dnsutils"),
         Need::Hosts => hosts(),
         Need::Network => network(),
     }

@@ -10,15 +10,15 @@ use super::VersionFormat;
 
 /// Flags of `dev`, `server` and `agent`.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Gateway")]
 pub(crate) struct GatewayArgs {
     /// Serve Ingresses at HTTP_ADDR[,HTTPS_ADDR]; at 0.0.0.0:80,0.0.0.0:443 if none is named
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true,
+    #[arg(long, help_heading = "Gateway", value_name = "ADDR", num_args = 0..=1, require_equals = true,
         default_missing_value = "", env = "SKIFF_GATEWAY")]
     pub gateway: Option<Listen>,
     /// Where the gateway shows /metrics and /status, to this host only
     #[arg(
         long,
+        help_heading = "Gateway",
         value_name = "ADDR:PORT",
         requires = "gateway",
         env = "SKIFF_GATEWAY_ADMIN"
@@ -27,6 +27,7 @@ pub(crate) struct GatewayArgs {
     /// Write each request of the gateway as a line of JSON to this file; - is standard output
     #[arg(
         long,
+        help_heading = "Gateway",
         value_name = "FILE",
         requires = "gateway",
         env = "SKIFF_GATEWAY_ACCESS_LOG"

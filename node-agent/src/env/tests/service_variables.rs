@@ -1,3 +1,5 @@
+//! The variables of services as a table.
+
 use serde_json::json;
 use skiff_api::Kind;
 use skiff_client::Event;
