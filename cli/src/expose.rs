@@ -1,5 +1,10 @@
 //! `skiff expose`: makes a service in front of the pods of something that is there already.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "of JSON that is made here: a field that is missing is made"
+)]
+
 use serde_json::{Map, Value, json};
 use skiff_api::{Key, Kind};
 use skiff_client::WriteOptions;

@@ -216,6 +216,10 @@ fn every_file_that_the_architecture_names_exists() {
 #[test]
 fn xtask_knows_every_suite() {
     let listed: BTreeSet<String> = read(&root().join("xtask/src/suites.rs"))
+        // Behind it come those of other packages.
+        .split("CRATE_SUITES")
+        .next()
+        .unwrap_or_default()
         .split("name: \"")
         .skip(1)
         .filter_map(|rest| rest.split_once('"').map(|(name, _)| name.to_owned()))

@@ -58,6 +58,7 @@ fn gets(state: &State, spec: &Value) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_is_asked_for_is_checked() {
     let other = json!({"type": "NodePort", "clusterIP": "10.43.0.9", "ports": [{"port": 1,
         "nodePort": 30_080}]});

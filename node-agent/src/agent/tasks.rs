@@ -17,21 +17,15 @@ use super::{ENGINE_RETRY, gateway};
 use crate::config::AgentConfig;
 use crate::desired::{self, Desired};
 use crate::directory::{Directory, Known};
-use crate::events;
 use crate::fields::Place;
 use crate::identity::{Home, Identity, wall_clock};
 use crate::memory::Failures;
 use crate::network::{Network, NetworkState};
 use crate::node::{Facts, NodeKeeper};
-use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
-use crate::resolver;
-use crate::runtime::Runtime;
-use crate::servers::Servers;
-use crate::statuses::Statuses;
-use crate::tunnel::Tunnel;
-use crate::volumes::Volumes;
 use crate::work::{Names, Tools};
+use crate::{events, probe::Probes, resolver, runtime::Runtime, servers::Servers};
+use crate::{statuses::Statuses, tunnel::Tunnel, volumes::Volumes};
 
 /// Images pulled at once: more of them share the same wire.
 const PULLS_MAX: usize = 3;

@@ -163,6 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     async fn a_pod_is_waited_for_as_long_as_somebody_may_send_to_it() {
         let pod = PodRef {
             namespace: "d".into(),

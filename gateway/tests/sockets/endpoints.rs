@@ -1,15 +1,13 @@
 //! Endpoints that come, fail and go while requests run, with real sockets.
 
-mod rig;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::rig::{Rig, SOON, Upstream, ask, full, get, ingress};
+use ::http::{Request, Response};
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body_util::Full;
-use rig::{Rig, SOON, Upstream, ask, full, get, ingress};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -133,7 +131,7 @@ async fn no_request_goes_to_an_endpoint_after_it_was_said_to_be_gone() {
             })
         })
         .collect();
-    rig::until(rig.http, ("h", "/"), |answer| answer.text == "leaving").await;
+    crate::rig::until(rig.http, ("h", "/"), |answer| answer.text == "leaving").await;
     rig.services(&[("web", None, &[staying.address])]).await;
     for _ in 0..200 {
         assert_eq!(get(rig.http, "h", "/").await.text, "staying");

@@ -1,16 +1,14 @@
 //! TLS, HTTP/2, gRPC and WebSocket through a gateway, with real sockets.
 
-mod rig;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::rig::{Rig, SOON, Upstream, full, ingress};
+use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rig::{Rig, SOON, Upstream, full, ingress};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -77,7 +75,7 @@ async fn a_host_has_its_certificate_and_a_bad_secret_changes_nothing() {
         .body(Full::default())
         .unwrap();
     let answer = http2(stream).await.send_request(request).await.unwrap();
-    assert_eq!(rig::answer(answer).await.text, "web");
+    assert_eq!(crate::rig::answer(answer).await.text, "web");
     let unknown = connect(rig.https, "other.example", &first, &[]).await;
     assert!(unknown.is_err(), "no certificate, no handshake");
 
@@ -117,7 +115,7 @@ async fn http2_without_tls_is_known_by_its_first_bytes() {
         let request = Request::get("http://h/").body(Full::default()).unwrap();
         let answer = sender.send_request(request).await.unwrap();
         assert_eq!(answer.version(), http::Version::HTTP_2);
-        assert_eq!(rig::answer(answer).await.text, "web");
+        assert_eq!(crate::rig::answer(answer).await.text, "web");
     }
     rig.end().await;
 }
@@ -226,7 +224,7 @@ async fn a_path_that_wants_tls_sends_there() {
     let wants = json!({"gateway.skiff.io/redirect-https": "true"});
     rig.objects(&[ingress("a", "web", wants)], &[]);
     rig.services(&[("web", None, &[web.address])]).await;
-    let answer = rig::get(rig.http, "shop.example:8080", "/a?b=c").await;
+    let answer = crate::rig::get(rig.http, "shop.example:8080", "/a?b=c").await;
     assert_eq!(answer.code, 308);
     assert_eq!(answer.headers["location"], "https://shop.example/a?b=c");
     rig.end().await;

@@ -1,17 +1,15 @@
 //! Requests through a gateway: routes, headers, bodies, limits, with real sockets.
 
-mod rig;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::rig::{Rig, SOON, Upstream, ask, full, get, get_request, ingress, ingress_at};
+use ::http::{Request, Response};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
-use rig::{Rig, SOON, Upstream, ask, full, get, get_request, ingress, ingress_at};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
