@@ -20,9 +20,15 @@ pub enum Kind {
     Secret,
     Event,
     ServiceAccount,
+    Service,
+    Endpoints,
     Deployment,
     ReplicaSet,
     Lease,
+    EndpointSlice,
+    Ingress,
+    IngressClass,
+    NetworkPolicy,
 }
 
 /// Whether the objects of a kind live in namespaces.
@@ -138,7 +144,7 @@ macro_rules! row {
 }
 
 /// In the order of the enum.
-static TABLE: [KindInfo; 10] = [
+static TABLE: [KindInfo; 16] = [
     row!(
         Namespace,
         "",
@@ -183,6 +189,26 @@ static TABLE: [KindInfo; 10] = [
         []
     ),
     row!(
+        Service,
+        "",
+        "services",
+        "service",
+        ["svc"],
+        Namespaced,
+        ["all"],
+        [Status]
+    ),
+    row!(
+        Endpoints,
+        "",
+        "endpoints",
+        "endpoints",
+        ["ep"],
+        Namespaced,
+        [],
+        []
+    ),
+    row!(
         Deployment,
         "apps",
         "deployments",
@@ -208,6 +234,46 @@ static TABLE: [KindInfo; 10] = [
         "leases",
         "lease",
         [],
+        Namespaced,
+        [],
+        []
+    ),
+    row!(
+        EndpointSlice,
+        "discovery.k8s.io",
+        "endpointslices",
+        "endpointslice",
+        [],
+        Namespaced,
+        [],
+        []
+    ),
+    row!(
+        Ingress,
+        "networking.k8s.io",
+        "ingresses",
+        "ingress",
+        ["ing"],
+        Namespaced,
+        [],
+        [Status]
+    ),
+    row!(
+        IngressClass,
+        "networking.k8s.io",
+        "ingressclasses",
+        "ingressclass",
+        [],
+        Cluster,
+        [],
+        []
+    ),
+    row!(
+        NetworkPolicy,
+        "networking.k8s.io",
+        "networkpolicies",
+        "networkpolicy",
+        ["netpol"],
         Namespaced,
         [],
         []

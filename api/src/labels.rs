@@ -27,6 +27,14 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// Whether all of `others` are among these, with the same values.
+    #[must_use]
+    pub fn contains(&self, others: &Self) -> bool {
+        others
+            .iter()
+            .all(|(key, value)| self.get(key) == Some(value))
+    }
+
     /// Reads a JSON object of strings; anything else in it is left out.
     #[must_use]
     pub fn from_json(value: Option<&Value>) -> Self {

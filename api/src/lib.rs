@@ -23,7 +23,7 @@ pub use status::{Cause, Details, Reason, Status};
 pub use taint::{Effect, Taint, Toleration};
 pub use time::Millis;
 pub use typed::{WireType, WrongType, check};
-pub use view::{Deletion, Meta, NodeView, Owner, Phase, PodView, Requests, View};
+pub use view::{Deletion, Meta, NodeView, Owner, Phase, PodView, Requests, ServiceView, View};
 
 /// Kubernetes' typed API, as the wire types of the kinds that Skiff serves.
 pub use k8s_openapi;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::key::{Key, Revision};
 use crate::kind::{Kind, Scope};
-use crate::view::{Meta, NodeView, PodView, View};
+use crate::view::{Meta, NodeView, PodView, ServiceView, View};
 
 /// Why a value is not an object that Skiff can hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +129,7 @@ impl Object {
     pub fn pod(&self) -> Option<&PodView> {
         match &self.data.view {
             View::Pod(pod) => Some(pod),
-            View::Node(_) | View::Other => None,
+            View::Node(_) | View::Service(_) | View::Other => None,
         }
     }
 
@@ -138,7 +138,16 @@ impl Object {
     pub fn node(&self) -> Option<&NodeView> {
         match &self.data.view {
             View::Node(node) => Some(node),
-            View::Pod(_) | View::Other => None,
+            View::Pod(_) | View::Service(_) | View::Other => None,
+        }
+    }
+
+    /// The summary, if it is a service.
+    #[must_use]
+    pub fn service(&self) -> Option<&ServiceView> {
+        match &self.data.view {
+            View::Service(service) => Some(service),
+            View::Pod(_) | View::Node(_) | View::Other => None,
         }
     }
 

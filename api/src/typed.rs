@@ -1,6 +1,6 @@
 //! The check at the door: does a value have its kind's type, and which of its fields are unknown?
 
-use k8s_openapi::api::{apps, coordination, core};
+use k8s_openapi::api::{apps, coordination, core, discovery, networking};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -36,6 +36,12 @@ pub fn check(kind: Kind, value: &Value) -> Result<Vec<String>, WrongType> {
         Kind::Deployment => check_as::<apps::v1::Deployment>(value),
         Kind::ReplicaSet => check_as::<apps::v1::ReplicaSet>(value),
         Kind::Lease => check_as::<coordination::v1::Lease>(value),
+        Kind::Service => check_as::<core::v1::Service>(value),
+        Kind::Endpoints => check_as::<core::v1::Endpoints>(value),
+        Kind::EndpointSlice => check_as::<discovery::v1::EndpointSlice>(value),
+        Kind::Ingress => check_as::<networking::v1::Ingress>(value),
+        Kind::IngressClass => check_as::<networking::v1::IngressClass>(value),
+        Kind::NetworkPolicy => check_as::<networking::v1::NetworkPolicy>(value),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The small parsed summary that is kept beside an object's bytes: what the loops ask all the time.
 //! Everything else is decoded from the bytes when it is needed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub enum View {
     Pod(PodView),
     /// Of a node.
     Node(NodeView),
+    /// Of a service.
+    Service(ServiceView),
     /// Nothing more.
     Other,
 }
@@ -142,6 +145,14 @@ pub struct PodView {
     /// Effective requests: the larger of all containers together and any init container alone
     /// (sidecars count with the containers).
     pub requests: Requests,
+    /// `spec.hostNetwork`: its address is its node's.
+    pub host_network: bool,
+    /// `status.podIP`.
+    pub ip: Option<IpAddr>,
+    /// Ports that have a name: name, number and protocol.
+    pub named_ports: Vec<(Box<str>, u16, Box<str>)>,
+    /// `spec.hostname` and `spec.subdomain`, if it has both: its own name below a service's.
+    pub own_name: Option<(Box<str>, Box<str>)>,
     /// Ports taken on the node: number and protocol.
     pub host_ports: Vec<(u16, Box<str>)>,
 }
@@ -155,6 +166,20 @@ pub struct NodeView {
     pub unschedulable: bool,
     /// `spec.taints`.
     pub taints: Vec<Taint>,
+    /// `spec.podCIDR`.
+    pub pod_cidr: Option<Box<str>>,
+}
+
+/// Summary of a service: what is taken by it, and which pods are behind it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its addresses inside the cluster; none for headless ones and other names.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Its ports at every node's addresses.
+    pub node_ports: Vec<u16>,
+    /// `spec.selector`: the labels of the pods behind it. Without any, its endpoints are somebody
+    /// else's business.
+    pub selector: Labels,
 }
 
 impl Meta {
@@ -204,7 +229,9 @@ impl View {
                 taints: items(field(object, "spec", "taints"))
                     .filter_map(Taint::read)
                     .collect(),
+                pod_cidr: some_text(field(object, "spec", "podCIDR")),
             }),
+            Kind::Service => Self::Service(ServiceView::read(&object["spec"])),
             Kind::Namespace
             | Kind::ConfigMap
             | Kind::Secret
@@ -212,8 +239,41 @@ impl View {
             | Kind::ServiceAccount
             | Kind::Deployment
             | Kind::ReplicaSet
-            | Kind::Lease => Self::Other,
+            | Kind::Lease
+            | Kind::Endpoints
+            | Kind::EndpointSlice
+            | Kind::Ingress
+            | Kind::IngressClass
+            | Kind::NetworkPolicy => Self::Other,
         }
+    }
+}
+
+impl ServiceView {
+    fn read(spec: &Value) -> Self {
+        let named = text(&spec["type"]) == "ExternalName";
+        let selector = (!named).then(|| Labels::from_json(spec.get("selector")));
+        let first = std::iter::once(&spec["clusterIP"]);
+        let mut cluster_ips: Vec<IpAddr> = first
+            .chain(items(&spec["clusterIPs"]))
+            .filter_map(|ip| text(ip).parse().ok())
+            .collect();
+        cluster_ips.sort();
+        cluster_ips.dedup();
+        let node_ports = items(&spec["ports"])
+            .filter_map(|port| u16::try_from(port["nodePort"].as_u64()?).ok())
+            .filter(|port| *port != 0);
+        Self {
+            cluster_ips,
+            node_ports: node_ports.collect(),
+            selector: selector.unwrap_or_default(),
+        }
+    }
+
+    /// Whether the pods behind it are found by their labels, and these are among them.
+    #[must_use]
+    pub fn selects(&self, labels: &Labels) -> bool {
+        !self.selector.is_empty() && labels.contains(&self.selector)
     }
 }
 
@@ -227,6 +287,14 @@ impl PodView {
             ready: ready.is_some_and(is_true),
             ready_since: ready.and_then(|condition| time(&condition["lastTransitionTime"])),
             requests: Requests::of_pod(&pod["spec"]),
+            host_network: field(pod, "spec", "hostNetwork").as_bool().unwrap_or(false),
+            ip: text(field(pod, "status", "podIP")).parse().ok(),
+            named_ports: named_ports(&pod["spec"]),
+            own_name: some_text(field(pod, "spec", "hostname")).zip(some_text(field(
+                pod,
+                "spec",
+                "subdomain",
+            ))),
             host_ports: host_ports(&pod["spec"]),
         }
     }
@@ -290,6 +358,21 @@ fn host_ports(spec: &Value) -> Vec<(u16, Box<str>)> {
         .collect()
 }
 
+/// Init containers that go on running serve as well.
+fn named_ports(spec: &Value) -> Vec<(Box<str>, u16, Box<str>)> {
+    let sidecars = items(&spec["initContainers"])
+        .filter(|container| text(&container["restartPolicy"]) == "Always");
+    items(&spec["containers"])
+        .chain(sidecars)
+        .flat_map(|container| items(&container["ports"]))
+        .filter_map(|port| {
+            let number = u16::try_from(port["containerPort"].as_u64()?).ok()?;
+            let protocol = port["protocol"].as_str().unwrap_or("TCP");
+            Some((some_text(&port["name"])?, number, protocol.into()))
+        })
+        .collect()
+}
+
 fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     items(field(object, "status", "conditions")).find(|condition| text(&condition["type"]) == name)
 }
@@ -312,6 +395,12 @@ fn field<'a>(value: &'a Value, outer: &str, inner: &str) -> &'a Value {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("")
+}
+
+/// A text that is there and not empty.
+fn some_text(value: &Value) -> Option<Box<str>> {
+    let text = text(value);
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// A quantity may be written as a number.

@@ -14,18 +14,23 @@ use crate::process;
 pub(crate) async fn run(args: AgentArgs) -> Result<(), CliError> {
     process::start_log(args.log_json, "info");
     let name = args.name.unwrap_or_else(AgentConfig::default_name);
+    let gateway = args.gateway.config(&name);
     let mut config = AgentConfig::new(args.server, args.data_dir, name);
+    config.gateway = gateway;
     config.token = args.token;
     config.node_ip = args.node_ip;
+    config.resolv_conf = args.resolv_conf;
+    config.network = args.network;
     config.labels = args.labels.into_iter().collect();
     let stop = CancellationToken::new();
+    let mut node = Box::pin(run_node(config, &args.docker_host, stop.clone()));
     tokio::select! {
-        ended = run_node(config, &args.docker_host, stop.clone()) => ended,
-        stopped = process::until_stopped() => {
-            stop.cancel();
-            stopped
-        }
+        ended = &mut node => return ended,
+        stopped = process::until_stopped() => stopped?,
     }
+    stop.cancel();
+    // Requests that the gateway has taken in come to their end.
+    node.await
 }
 
 /// Runs a node on a Docker Engine until `stop`.

@@ -3,6 +3,7 @@
 
 mod backup;
 mod cluster;
+mod gateway;
 mod process;
 mod read;
 mod servers;
@@ -16,7 +17,8 @@ use skiff_client::Server;
 
 pub(crate) use backup::{BackupArgs, RecoverArgs, RestoreArgs};
 pub(crate) use cluster::ClusterCommand;
-pub(crate) use process::{AgentArgs, DevArgs, ServerArgs};
+pub(crate) use gateway::{GatewayArgs, GatewayCommand, GatewayShowArgs};
+pub(crate) use process::{AgentArgs, DevArgs, DnsArgs, ServerArgs};
 pub(crate) use read::{
     DescribeArgs, EventsArgs, GetArgs, LogsArgs, OutputFormat, VersionArgs, VersionFormat, WaitArgs,
 };
@@ -24,7 +26,7 @@ pub(crate) use servers::{AddArgs, ClusterStatusArgs, MemberArgs, TransferArgs};
 pub(crate) use sim::SimArgs;
 pub(crate) use write::{
     ApplyArgs, Cascade, ChangeArgs, CordonArgs, CreateArgs, DeleteArgs, DrainArgs, DryRun,
-    EditArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
+    EditArgs, ExposeArgs, Rollout, ScaleArgs, SetCommand, StatusArgs, UndoArgs,
 };
 
 /// Runs Kubernetes manifests on plain Docker hosts.
@@ -84,9 +86,15 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Run the agent of a node
     Agent(AgentArgs),
+    /// Answer the names of the cluster on a node; its agent starts this
+    #[command(hide = true)]
+    Dns(DnsArgs),
     /// Look after the control plane: its servers, who leads
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Look at the gateways: where they run, what they serve
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     #[command(flatten)]
     Ask(Ask),
     /// Show the versions of this program and of the server
@@ -117,6 +125,8 @@ pub(crate) enum Ask {
     Logs(LogsArgs),
     /// Set how many replicas a workload has
     Scale(ScaleArgs),
+    /// Make a service in front of pods
+    Expose(ExposeArgs),
     /// Change one thing of a workload
     #[command(subcommand)]
     Set(SetCommand),

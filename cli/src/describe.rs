@@ -1,8 +1,11 @@
 //! `skiff describe`: all about objects, for people.
 
+mod ingress;
+mod network;
 mod node;
 mod other;
 mod pod;
+mod policy;
 mod sheet;
 mod template;
 mod workload;
@@ -61,6 +64,19 @@ async fn describe(cluster: &Cluster, kind: Kind, object: &Value) -> Result<Strin
             workload::replica_set(object, &pods, &mut sheet);
         }
         Kind::Secret => other::secret(object, &mut sheet),
+        Kind::Service => {
+            let (namespace, name) = (json::namespace(object), json::name(object));
+            let slices = network::slices(cluster, namespace, Some(name)).await?;
+            network::service(object, &slices, &mut sheet);
+        }
+        Kind::Endpoints => network::endpoints(object, &mut sheet),
+        Kind::EndpointSlice => network::slice(object, &mut sheet),
+        Kind::Ingress => {
+            let behind = ingress::behind(cluster, object).await?;
+            ingress::ingress(object, &behind, &mut sheet);
+        }
+        Kind::IngressClass => ingress::class(object, &mut sheet),
+        Kind::NetworkPolicy => policy::describe(object, &mut sheet),
         Kind::Namespace | Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease => {
             other::describe(object, &mut sheet)
         }

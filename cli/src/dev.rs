@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::{ApplyArgs, Connection, DevArgs, DryRun, Files};
 use crate::error::CliError;
-use crate::{agent, apply, connect, print, process};
+use crate::{agent, apply, connect, gateway, print, process};
 
 /// The log of the parts goes to people who look at pods, not at the parts.
 const LOG: &str = "warn";
@@ -20,12 +20,20 @@ const LOG: &str = "warn";
 pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
     process::start_log(args.log_json, LOG);
     let data_dir = connect::data_dir(args.data_dir.as_deref());
-    let config = ServerConfig::new(data_dir.clone(), args.listen);
+    let config = ServerConfig {
+        pod_cidr: args.pod_cidr,
+        service_cidr: args.service_cidr,
+        ..ServerConfig::new(data_dir.clone(), args.listen)
+    };
     let server = Server::start(config)
         .await
         .map_err(|source| process::process("cannot start the server", source))?;
     let stop = CancellationToken::new();
     let mut nodes = start_nodes(&args, &data_dir, &server, &stop).await?;
+    let gateway = match args.gateway.config("dev") {
+        None => None,
+        Some(gateway) => Some(gateway::start(gateway, &server).await?),
+    };
     greet(&server, args.nodes)?;
     let kubeconfig = server.kubeconfig.clone();
     let work = async {
@@ -38,6 +46,9 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), CliError> {
             node.unwrap_or_else(|source| Err(process::process("a node's task failed", source)))
         }
     };
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
+    }
     stop.cancel();
     while nodes.join_next().await.is_some() {}
     server.stop().await;
@@ -72,6 +83,7 @@ async fn start_nodes(
         let mut config = AgentConfig::new(vec![Clone::clone(&address)], dir, name);
         config.token = Some(token.clone());
         config.starts_max = Some(starts_max);
+        config.network = args.network;
         let (host, stop) = (args.docker_host.clone(), stop.clone());
         nodes.spawn(async move { agent::run_node(config, &host, stop).await });
     }

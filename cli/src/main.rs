@@ -12,10 +12,13 @@ mod create;
 mod delete;
 mod describe;
 mod dev;
+mod dns;
 mod drain;
 mod edit;
 mod error;
 mod events;
+mod expose;
+mod gateway;
 mod get;
 mod input;
 mod json;
@@ -46,9 +49,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return print::usage(&error),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    // A resolver waits most of its life: one thread is enough, and others would cost memory.
+    let mut builder = if matches!(cli.command, Command::Dns(_)) {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = builder.enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(Box::pin(run(cli))),
         Err(source) => Err(CliError::Runtime(source)),
@@ -68,7 +75,9 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Dev(args) => Box::pin(dev::run(args)).await,
         Command::Server(args) => Box::pin(server::run(args)).await,
         Command::Agent(args) => Box::pin(agent::run(args)).await,
+        Command::Dns(args) => dns::run(args).await,
         Command::Cluster(verb) => cluster::run(connection, verb).await,
+        Command::Gateway(verb) => gateway::run(connection, verb).await,
         Command::Sim(args) => sim::run(args).await,
         Command::Completion { shell } => complete(shell),
         Command::Version(args) => version::run(connection, &args).await,
@@ -87,6 +96,7 @@ async fn ask(connection: &Connection, verb: Ask) -> Result<(), CliError> {
         Ask::Describe(args) => describe::run(&cluster, &args).await,
         Ask::Logs(args) => logs::run(&cluster, &args).await,
         Ask::Scale(args) => scale::run(&cluster, &args).await,
+        Ask::Expose(args) => expose::run(&cluster, &args).await,
         Ask::Set(args) => set_image::run(&cluster, &args).await,
         Ask::Rollout(args) => rollout::run(&cluster, &args).await,
         Ask::Delete(args) => delete::run(&cluster, &args).await,

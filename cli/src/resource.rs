@@ -223,7 +223,7 @@ mod tests {
             ("po,deploy", "Pod[] Deployment[]"),
             ("pod a b", "Pod[a b]"),
             ("pod/a pod/b deploy/c", "Pod[a b] Deployment[c]"),
-            ("all", "Pod[] Deployment[] ReplicaSet[]"),
+            ("all", "Pod[] Service[] Deployment[] ReplicaSet[]"),
             (
                 "widgets",
                 "the server doesn't have a resource type \"widgets\"",

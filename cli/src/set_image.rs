@@ -65,7 +65,13 @@ fn pod_spec(kind: Kind) -> Result<&'static str, CliError> {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => Err(CliError::Usage(format!(
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => Err(CliError::Usage(format!(
             "{} have no images",
             kind.info().plural
         ))),

@@ -4,6 +4,8 @@
 //! and write what it owns: its Node, the status of its pods, events (Kubernetes' node
 //! authorizer). Nobody else may do anything.
 
+mod gateway;
+
 use skiff_api::{Key, Kind, Reason, Status, Subresource};
 use skiff_engine::State;
 
@@ -52,6 +54,15 @@ impl Identity {
             .map(str::to_owned)
             .collect();
         Some(Self { user, groups })
+    }
+
+    /// A server that speaks for itself.
+    #[must_use]
+    pub(crate) fn server() -> Self {
+        Self {
+            user: "skiff-server".to_owned(),
+            groups: vec![SERVERS.to_owned()],
+        }
     }
 
     /// The node that this is the agent of.
@@ -106,8 +117,9 @@ fn node_may(node: &str, what: &Attributes<'_>, state: &State) -> bool {
     let reads = matches!(what.verb, "get" | "list" | "watch");
     match what.kind {
         Kind::Node => match what.verb {
-            "get" | "create" | "update" | "patch" => what.name.is_none_or(|name| name == node),
-            "list" | "watch" => what.name == Some(node),
+            // Where a node's pods are reached is every other node's business.
+            "get" | "list" | "watch" => what.subresource.is_none() || what.name == Some(node),
+            "create" | "update" | "patch" => what.name.is_none_or(|name| name == node),
             _ => false,
         },
         Kind::Pod => match (what.verb, what.subresource, what.name) {
@@ -119,11 +131,25 @@ fn node_may(node: &str, what: &Attributes<'_>, state: &State) -> bool {
             _ => false,
         },
         Kind::ConfigMap | Kind::Secret => {
-            what.verb == "get" && what.name.is_some_and(|name| needs(node, what, name, state))
+            what.verb == "get"
+                && what.name.is_some_and(|name| {
+                    needs(node, what, name, state) || gateway::reads(node, what, name, state)
+                })
         }
         Kind::Event => matches!(what.verb, "create" | "update" | "patch" | "get"),
-        Kind::Namespace | Kind::ServiceAccount => reads && what.name.is_some(),
+        Kind::ServiceAccount => reads && what.name.is_some(),
         Kind::Lease => reads && what.namespace == Some("kube-node-lease"),
+        Kind::Ingress if what.subresource == Some(Subresource::Status) => {
+            matches!(what.verb, "get" | "update" | "patch") && gateway::runs_on(node, state)
+        }
+        // How pods reach each other is every node's business; policies go by namespaces' labels.
+        Kind::Namespace
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => reads,
         Kind::Deployment | Kind::ReplicaSet => false,
     }
 }
@@ -196,91 +222,4 @@ fn forbidden(who: &Identity, what: &Attributes<'_>) -> Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-    use skiff_api::{Millis, Object};
-    use skiff_engine::{Command, Write};
-
-    fn state() -> State {
-        let pod = |name: &str, node: &str, config: &str| {
-            let value = json!({"apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": name, "namespace": "d"},
-                "spec": {"nodeName": node, "containers": [{"name": "c",
-                    "envFrom": [{"configMapRef": {"name": config}}]}],
-                    "volumes": [{"name": "v", "secret": {"secretName": config}}]}});
-            Write::create(Object::from_value(value).unwrap())
-        };
-        let mut state = State::default();
-        let writes = vec![pod("mine", "n1", "mine"), pod("other", "n2", "other")];
-        state.apply(&Command {
-            term: 1,
-            at: Millis(0),
-            writes,
-        });
-        state
-    }
-
-    /// `verb resource[/subresource] [name]`, as one would say it.
-    fn may(who: &Identity, request: &str) -> bool {
-        let words: Vec<&str> = request.split(' ').collect();
-        let (plural, part) = words[1].split_once('/').unwrap_or((words[1], ""));
-        let kind = Kind::by_alias(plural).unwrap();
-        let what = Attributes {
-            verb: words[0],
-            kind,
-            subresource: (part == "status").then_some(Subresource::Status),
-            namespace: (kind != Kind::Node).then_some("d"),
-            name: words.get(2).copied(),
-            node_selector: None,
-        };
-        authorize(who, &what, &state()).is_ok()
-    }
-
-    #[test]
-    fn a_node_may_do_what_its_own_pods_need() {
-        let node = Identity {
-            user: "system:node:n1".into(),
-            groups: vec![NODES.into()],
-        };
-        let cases = [
-            ("its Node's status", "patch nodes/status n1", true),
-            ("another Node", "patch nodes n2", false),
-            ("its pod's status", "patch pods/status mine", true),
-            ("its pod's spec", "patch pods mine", false),
-            ("the end of its pod", "delete pods mine", true),
-            ("the end of another's pod", "delete pods other", false),
-            ("whether a pod is gone", "get pods gone", true),
-            ("its pod's config", "get configmaps mine", true),
-            ("another's config", "get configmaps other", false),
-            ("its pod's secret", "get secrets mine", true),
-            ("all secrets", "list secrets", false),
-            ("a new pod", "create pods", false),
-            ("a deployment", "patch deployments web", false),
-        ];
-        for (name, request, expected) in cases {
-            assert_eq!(may(&node, request), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_stranger_is_refused_in_kubernetes_words() {
-        let who = Identity {
-            user: "eve".into(),
-            groups: vec![],
-        };
-        let what = Attributes {
-            verb: "list",
-            kind: Kind::Pod,
-            subresource: None,
-            namespace: None,
-            name: None,
-            node_selector: None,
-        };
-        assert_eq!(
-            authorize(&who, &what, &state()).unwrap_err().message,
-            "pods is forbidden: User \"eve\" cannot list resource \"pods\" in API group \"\" \
-             at the cluster scope"
-        );
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
-//! What a new cluster starts with: the system's namespaces, tokens for agents and servers, and the
-//! list of servers with the first one in it.
+//! What a new cluster starts with: the system's namespaces, tokens for agents and servers, the list
+//! of servers with the first one in it, and what the network begins with.
+
+pub(crate) mod network;
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use skiff_api::{Key, Kind, Millis};
+use skiff_engine::network::Settings;
 use skiff_engine::{Draft, Outcome, Stamper, State, Write};
 
 use crate::members::{List, Member};
@@ -82,6 +85,7 @@ pub async fn ensure(
     dir: &Path,
     ca_hash: &str,
     me: &Member,
+    given: &Settings,
 ) -> Result<(), BootstrapError> {
     let now = Millis::from(jiff::Timestamp::now());
     let mut stamper = Stamper::new(now, rand::random());
@@ -101,12 +105,31 @@ pub async fn ensure(
         }
     }
     let list = List::read(&state);
+    writes.extend(network::writes(&state, given, &list.members, &mut stamper));
     if !list.members.contains_key(&me.id) {
         let mut members = list.members.clone();
         members.insert(me.id, me.clone());
         writes.extend(list.replace_by(&members, &mut stamper));
     }
     writes.extend(token::remove_expired(&state, now));
+    propose(store, writes).await
+}
+
+/// Brings the service that stands for the API servers in line with the list of servers; on the
+/// leader.
+///
+/// # Errors
+/// [`BootstrapError::Propose`].
+pub(crate) async fn keep_network(store: &Store, given: &Settings) -> Result<(), BootstrapError> {
+    let now = Millis::from(jiff::Timestamp::now());
+    let mut stamper = Stamper::new(now, rand::random());
+    let state = store.state();
+    let members = crate::members::of(&state);
+    let writes = network::writes(&state, given, &members, &mut stamper);
+    propose(store, writes).await
+}
+
+async fn propose(store: &Store, writes: Vec<Write>) -> Result<(), BootstrapError> {
     if writes.is_empty() {
         return Ok(());
     }

@@ -7,9 +7,10 @@
 //! - `path`, `query`, `options`, `negotiate`, `body`: what is asked; `reply`, `encode`, `table`:
 //!   how it is answered;
 //! - `filter`, `fields`, `pages`: which objects; `list`, `watching`, `read`: reads;
-//! - `create`, `change`, `remove`, `pod`: writes; `discovery`, `openapi`, `access`: about the API.
+//! - `create`, `change`, `remove`, `pod`, `allocation`: writes; `discovery`, `openapi`, `access`: about the API.
 
 mod access;
+mod allocation;
 pub(crate) mod body;
 mod change;
 mod create;
@@ -25,7 +26,7 @@ mod options;
 mod pages;
 mod path;
 mod pod;
-mod query;
+pub(crate) mod query;
 mod read;
 mod remove;
 pub(crate) mod reply;
@@ -66,6 +67,8 @@ pub struct Api {
     pub nodes: Nodes,
     /// The states that clients are paging through.
     pages: Pages,
+    /// Whose turn it is to give addresses and ports to services.
+    services: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Api {
@@ -77,6 +80,7 @@ impl Api {
             hub,
             nodes,
             pages: Pages::default(),
+            services: Arc::default(),
         }
     }
 

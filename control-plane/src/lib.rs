@@ -11,6 +11,7 @@
 //! | [`nodes`] | the agents' reverse connections and heartbeats |
 //! | [`auth`], [`pki`], [`token`], [`join`] | who may do what, certificates, joining |
 //! | [`members`], [`cluster`], [`joining`] | the servers of a cluster: coming, going, having a vote |
+//! | [`network`] | what nodes need to know of the network beside the objects |
 //! | [`backup`], [`recovery`] | the way back after a disaster |
 //! | [`bootstrap`] | what a new cluster starts with |
 
@@ -29,6 +30,7 @@ pub mod listener;
 pub mod log;
 pub mod loops;
 pub mod members;
+pub mod network;
 pub mod nodes;
 pub mod peers;
 pub mod pki;

@@ -140,6 +140,12 @@ impl Runner {
 
     #[tracing::instrument(level = "debug", skip_all, fields(controller = self.controller.name))]
     async fn pass(&self, keys: Vec<Key>) {
+        // What a plan gives must not have been given by another leader since it looked.
+        let Some(term) = self.store.leads_in() else {
+            return keys
+                .into_iter()
+                .for_each(|key| self.queue.add_in(key, RETRY));
+        };
         let state = self.store.state();
         let now = Millis::from(jiff::Timestamp::now());
         let mut stamper = Stamper::new(now, rand::random());
@@ -151,7 +157,8 @@ impl Runner {
         if writes.is_empty() {
             return;
         }
-        let outcomes = propose(&self.store, writes).await.unwrap_or_default();
+        let outcomes = told(self.store.propose_in(term, writes).await);
+        let outcomes = outcomes.unwrap_or_default();
         for key in pass.refused(&outcomes) {
             self.queue.add_in(key, RETRY);
         }
@@ -160,7 +167,10 @@ impl Runner {
 
 /// Proposes a loop's writes; a failure is logged here, and the next pass is the retry.
 async fn propose(store: &Store, writes: Vec<Write>) -> Result<Vec<Outcome>, ProposeError> {
-    let outcomes = store.propose(writes).await;
+    told(store.propose(writes).await)
+}
+
+fn told(outcomes: Result<Vec<Outcome>, ProposeError>) -> Result<Vec<Outcome>, ProposeError> {
     if let Err(err) = &outcomes {
         tracing::warn!(error = %err, "a loop's writes were not taken; will plan again");
     }

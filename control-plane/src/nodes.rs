@@ -16,10 +16,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::Deserialize;
-use skiff_api::{Millis, Object, Reason, Status};
+use skiff_api::{Millis, Object, Reason, Revision, Status};
 use skiff_engine::plan::Heartbeats;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
+mod applied;
 mod attention;
 mod lease;
 
@@ -47,6 +49,8 @@ struct Inner {
     started: Instant,
     agents: Mutex<BTreeMap<String, Agent>>,
     attention: Mutex<Attention>,
+    /// Told whenever a node's packet rules follow newer endpoints.
+    applied: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -55,6 +59,9 @@ struct Agent {
     id: String,
     heard: Instant,
     heard_at: Millis,
+    /// Up to which revision its packet rules follow the endpoints, if it ever said so: what it put
+    /// into effect stays there when its agent starts anew and has yet to find out.
+    applied: Option<Revision>,
     /// Distinguishes this connection from a later one of the same agent.
     connection: u64,
     sender: Option<SendRequest<Empty<Bytes>>>,
@@ -96,6 +103,7 @@ pub enum TunnelError {
 #[serde(rename_all = "camelCase")]
 struct Heartbeat {
     agent_id: String,
+    applied: Option<u64>,
 }
 
 impl Default for Nodes {
@@ -105,6 +113,7 @@ impl Default for Nodes {
             started: Instant::now(),
             agents,
             attention: Mutex::default(),
+            applied: watch::Sender::new(()),
         }))
     }
 }
@@ -195,7 +204,10 @@ impl Nodes {
                 node: node.to_owned(),
             });
         }
+        let before = agents.get(node).and_then(|agent| agent.applied);
+        let applied = beat.applied.map(Revision).or(before);
         let agent = Agent {
+            applied,
             id: beat.agent_id,
             heard: Instant::now(),
             heard_at: jiff::Timestamp::now().into(),
@@ -203,6 +215,9 @@ impl Nodes {
             sender: Some(sender.clone()),
         };
         agents.insert(node.to_owned(), agent);
+        if applied != before {
+            self.0.applied.send_replace(());
+        }
         Ok(())
     }
 

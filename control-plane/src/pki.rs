@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -78,7 +78,8 @@ pub struct Pki {
     ca_pem: String,
     ca_der: CertificateDer<'static>,
     dir: PathBuf,
-    names: ServerNames,
+    /// All names that the server's certificate is to be good for.
+    names: Mutex<ServerNames>,
     current: Arc<Current>,
     /// The server's certificate in PEM as it was at the start, the CA's not included.
     pub server_cert: String,
@@ -118,7 +119,7 @@ impl Pki {
             ca_pem,
             ca_der,
             dir,
-            names: names.clone(),
+            names: Mutex::new(names.clone()),
             current,
             server_cert,
             server_key,
@@ -156,16 +157,38 @@ impl Pki {
     /// [`PkiError`] by the step that failed; the old certificate stays in use.
     pub fn renew_if_due(&self, now: SystemTime) -> Result<bool, PkiError> {
         let mut renewed = false;
-        let usable = |pem: &str| is_fresh(pem, now) && covers(pem, &self.names);
+        let names = self.names().clone();
+        let usable = |pem: &str| is_fresh(pem, now) && covers(pem, &names);
         let (cert, key) = files::load_or_make(&self.dir, "server", usable, || {
             renewed = true;
-            issue(&self.issuer, server_params(&self.names)?)
+            issue(&self.issuer, server_params(&names)?)
         })?;
         if renewed {
             let pair = tls::certified_key(&cert, &key, &self.ca_der);
             self.current.replace(pair.map_err(PkiError::Pair)?);
         }
         Ok(renewed)
+    }
+
+    /// Makes the server's certificate good for more names; whether it had to be replaced.
+    ///
+    /// # Errors
+    /// As for [`Pki::renew_if_due`].
+    pub fn cover(&self, dns: Vec<String>, ip: IpAddr) -> Result<bool, PkiError> {
+        {
+            let mut names = self.names();
+            names.dns.extend(dns);
+            names.dns.sort();
+            names.dns.dedup();
+            names.ips.push(ip);
+            names.ips.sort();
+            names.ips.dedup();
+        }
+        self.renew_if_due(SystemTime::now())
+    }
+
+    fn names(&self) -> MutexGuard<'_, ServerNames> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The CA's certificate in PEM.

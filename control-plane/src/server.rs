@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skiff_api::Revision;
+use skiff_engine::network::{Range, Settings, SettingsError};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +19,7 @@ use crate::listener;
 use crate::loops;
 use crate::members::roster::Roster;
 use crate::members::urls;
+use crate::network::applied::Applied;
 use crate::nodes::Nodes;
 use crate::peers::{self, Peers};
 use crate::pki::Pki;
@@ -51,6 +55,10 @@ pub struct ServerConfig {
     pub name: Option<String>,
     /// The cluster to join; not looked at once this server is a member of one.
     pub invitation: Invitation,
+    /// The addresses of pods, for a cluster that is made by this server; by default 10.42.0.0/16.
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services, likewise; by default 10.43.0.0/16.
+    pub service_cidr: Option<Range>,
 }
 
 impl ServerConfig {
@@ -63,6 +71,31 @@ impl ServerConfig {
             advertise: None,
             name: None,
             invitation: Invitation::default(),
+            pod_cidr: None,
+            service_cidr: None,
+        }
+    }
+
+    /// The network's settings for a new cluster.
+    fn network(&self) -> Result<Settings, SettingsError> {
+        let default = Settings::default();
+        Settings::new(
+            self.pod_cidr.unwrap_or(default.pods),
+            self.service_cidr.unwrap_or(default.services),
+        )
+    }
+
+    /// Says so if a cluster that there is was made with other ranges than those given now.
+    fn compare_network(&self, found: Option<Settings>) {
+        let Some(found) = found else { return };
+        let ranges = [
+            ("pod-cidr", self.pod_cidr, found.pods),
+            ("service-cidr", self.service_cidr, found.services),
+        ];
+        for (flag, given, found) in ranges {
+            if let Some(given) = given.filter(|given| *given != found) {
+                tracing::warn!(%given, %found, "--{flag} is decided when a cluster is made; ignored");
+            }
         }
     }
 }
@@ -82,6 +115,7 @@ pub struct Server {
     store: Store,
     cluster: Cluster,
     peers: Peers,
+    applied: Applied,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _lock: File,
@@ -93,6 +127,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`] by the step that failed; nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServerError> {
+        let network = config.network().map_err(ServerError::Network)?;
         let dir = config.data_dir.as_path();
         let lock = opening::take_data_dir(dir)?;
         let (listener, address) = opening::listen(config.listen).await?;
@@ -107,14 +142,16 @@ impl Server {
         let peers = Peers::new(record.id, dialling.clone(), roster.watch());
         let (store, hub) = opening::open_store(dir, &record, &roster, &peers).await?;
         if store.is_leader() {
-            bootstrap::ensure(&store, dir, &pki.ca_hash(), &me).await?;
+            bootstrap::ensure(&store, dir, &pki.ca_hash(), &me, &network).await?;
         }
+        config.compare_network(bootstrap::network::settings(&store.state()));
         peers.attach(store.clone());
 
         let nodes = Nodes::default();
         let stop = CancellationToken::new();
         let cluster = Cluster::new(&store, &pki, dialling, &record.founders);
-        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers);
+        let applied = Applied::new(store.clone(), nodes.clone(), peers.clone());
+        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers, &applied);
         let upkeep = Upkeep {
             cluster: cluster.clone(),
             pki,
@@ -122,6 +159,7 @@ impl Server {
             dir: dir.to_owned(),
             url: url.clone(),
             me,
+            network,
             founders: record.founders,
         };
         let (agents, others) = (nodes.clone(), peers.clone());
@@ -143,6 +181,7 @@ impl Server {
             store,
             cluster,
             peers,
+            applied,
             stop,
             tasks,
             _lock: lock,
@@ -152,6 +191,13 @@ impl Server {
     #[cfg(test)]
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Where a gateway in this process says up to which revision it follows the endpoints; while it
+    /// says nothing, nobody waits for it.
+    #[must_use]
+    pub fn gateway_applied(&self) -> watch::Sender<Revision> {
+        self.applied.gateway()
     }
 
     /// Hands the leadership over if there is somebody to take it, stops serving, then closes the

@@ -132,11 +132,32 @@ impl Store {
     /// than 1 MiB may have happened in part whatever the error, except for
     /// [`ProposeError::TooLarge`].
     pub async fn propose(&self, writes: Vec<Write>) -> Result<Vec<Outcome>, ProposeError> {
+        self.propose_if(writes, None).await
+    }
+
+    /// As [`Store::propose`], but only if this member leads in this term when the writes come into
+    /// the log: nobody else can have written since it began to.
+    ///
+    /// # Errors
+    /// As for [`Store::propose`]; `NotLeader` in another term.
+    pub async fn propose_in(
+        &self,
+        term: u64,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Outcome>, ProposeError> {
+        self.propose_if(writes, Some(term)).await
+    }
+
+    async fn propose_if(
+        &self,
+        writes: Vec<Write>,
+        only_in: Option<u64>,
+    ) -> Result<Vec<Outcome>, ProposeError> {
         if !self.is_leader() {
             return Err(self.not_leader());
         }
-        let at = now();
-        let replies = propose(&self.inner.shared, &self.inner.inbox, writes, at)?;
+        let shared = &self.inner.shared;
+        let replies = propose(shared, &self.inner.inbox, writes, now(), only_in)?;
         let mut outcomes = Vec::new();
         for reply in replies {
             outcomes.extend(reply.await.unwrap_or(Err(ProposeError::Stopped))?);
@@ -175,6 +196,13 @@ impl Store {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.inner.shared.is_leading()
+    }
+
+    /// The term in which this member leads, once its state holds everything that was acknowledged
+    /// before that term.
+    #[must_use]
+    pub fn leads_in(&self) -> Option<u64> {
+        self.inner.shared.leads_in()
     }
 
     /// How this member sees its group.
@@ -250,18 +278,23 @@ impl Drop for Inner {
 /// What a proposal is answered with.
 pub(crate) type Reply = oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>;
 
-/// Hands writes, stamped with the time `at`, to raft; they are answered in parts.
+/// Hands writes, stamped with the time `at`, to raft, for one term only if one is given; they are
+/// answered in parts.
 pub(crate) fn propose(
     shared: &Shared,
     inbox: &Inbox,
     writes: Vec<Write>,
     at: Millis,
+    only_in: Option<u64>,
 ) -> Result<Vec<Reply>, ProposeError> {
     let mut replies = Vec::with_capacity(1);
     let mut proposals = Vec::with_capacity(1);
     for command in commands(writes, shared.status_term(), at)? {
         let (reply, answer) = oneshot::channel();
-        proposals.push(admit(shared, command, reply)?);
+        proposals.push(Proposal {
+            only_in,
+            ..admit(shared, command, reply)?
+        });
         replies.push(answer);
     }
     inbox.propose(proposals);
@@ -317,6 +350,7 @@ fn admit(
     Ok(Proposal {
         command,
         bytes,
+        only_in: None,
         reply,
         permit,
     })

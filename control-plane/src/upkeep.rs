@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use skiff_engine::State;
+use skiff_engine::network::Settings;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ pub(crate) struct Upkeep {
     pub url: String,
     /// This server as it wants to be known.
     pub me: Member,
+    /// The network's settings as this server was told, for a cluster that has none yet.
+    pub network: Settings,
     /// The voters with which the raft group began.
     pub founders: Vec<u64>,
 }
@@ -46,6 +49,8 @@ struct Memory {
     trouble: Option<String>,
     stage: Option<Stage>,
     renewed: Option<Instant>,
+    /// Whether the certificate is good for the names of the API service.
+    named: bool,
     /// Whether the system's objects were looked at since this server leads.
     ensured: bool,
 }
@@ -94,6 +99,7 @@ impl Upkeep {
         self.tell_stage(memory, &state, &status);
         self.write_files(memory)?;
         self.be_known(memory, &state).await?;
+        self.keep_network(memory, &state).await?;
         if memory
             .renewed
             .is_none_or(|renewed| renewed.elapsed() >= RENEWAL)
@@ -153,6 +159,25 @@ impl Upkeep {
         self.announce(&announcement).await
     }
 
+    /// Keeps the service that stands for the API servers, and answers to its names.
+    async fn keep_network(&self, memory: &mut Memory, state: &State) -> Result<(), String> {
+        let store = self.cluster.store();
+        if store.is_leader() {
+            let kept = bootstrap::keep_network(store, &self.network).await;
+            kept.map_err(|err| chain(&err))?;
+        }
+        let Some(settings) = bootstrap::network::settings(state).filter(|_| !memory.named) else {
+            return Ok(());
+        };
+        let (dns, ip) = bootstrap::network::names(&settings);
+        let covered = self.pki.cover(dns, ip);
+        if covered.map_err(|err| chain(&err))? {
+            tracing::info!(%ip, "the server's certificate is good for the API service");
+        }
+        memory.named = true;
+        Ok(())
+    }
+
     /// Tells the leader, or else anybody who may know it: whoever moved is not found by its leader,
     /// so that it does not hear who leads.
     async fn announce(&self, announcement: &Announcement) -> Result<(), String> {
@@ -210,7 +235,7 @@ impl Upkeep {
     /// What only the leader can write.
     async fn ensure(&self) -> Result<(), String> {
         let (store, hash) = (self.cluster.store(), self.pki.ca_hash());
-        let ensured = bootstrap::ensure(store, &self.dir, &hash, &self.me);
+        let ensured = bootstrap::ensure(store, &self.dir, &hash, &self.me, &self.network);
         ensured.await.map_err(|err| chain(&err))
     }
 

@@ -14,6 +14,7 @@ mod identity;
 mod metadata;
 mod names;
 mod namespace;
+mod network;
 mod node;
 mod pod;
 mod records;
@@ -177,7 +178,13 @@ pub fn normalise(kind: Kind, value: &mut Value) {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => None,
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => None,
     };
     if let Some(Value::Object(spec)) = spec {
         pod::quantities_to_text(spec);

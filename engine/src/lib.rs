@@ -11,6 +11,7 @@ mod command;
 mod draft;
 pub mod event;
 mod history;
+pub mod network;
 pub mod patch;
 pub mod plan;
 pub mod schedule;

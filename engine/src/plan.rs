@@ -13,9 +13,12 @@ mod claim;
 pub(crate) mod condition;
 pub(crate) mod deletion;
 mod deployment;
+mod endpoint_slice;
+mod endpoints;
 mod events;
 mod garbage;
 mod namespace;
+mod node_cidr;
 mod node_health;
 mod pod_gc;
 mod replica_set;
@@ -88,7 +91,7 @@ pub struct Controller {
 
 /// Every controller that needs nothing but the state.
 #[must_use]
-pub fn controllers() -> [Controller; 6] {
+pub fn controllers() -> [Controller; 9] {
     [
         deployment::CONTROLLER,
         replica_set::CONTROLLER,
@@ -96,6 +99,9 @@ pub fn controllers() -> [Controller; 6] {
         namespace::CONTROLLER,
         pod_gc::CONTROLLER,
         events::CONTROLLER,
+        node_cidr::CONTROLLER,
+        endpoint_slice::CONTROLLER,
+        endpoints::CONTROLLER,
     ]
 }
 

@@ -16,7 +16,9 @@ use bollard::query_parameters::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use skiff_node_agent::runtime::docker::{DockerConfig, DockerRuntime};
-use skiff_node_agent::runtime::{Container, ContainerSpec, PodRef, Runtime, SandboxSpec};
+use skiff_node_agent::runtime::{
+    Container, ContainerSpec, NetworkSpec, PodRef, Runtime, SandboxSpec,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -38,7 +40,7 @@ async fn main() -> Result<(), Failure> {
         ..DockerConfig::new("bench")
     };
     let runtime = DockerRuntime::connect(config)?;
-    let network = runtime.prepare().await?.name;
+    let network = runtime.prepare(&network_spec()?).await?.name;
     let docker = Docker::connect_with_unix_defaults()?;
     let result = async {
         println!("{pods} pods, {in_flight} starts in flight; pods per second");
@@ -58,6 +60,13 @@ async fn main() -> Result<(), Failure> {
     clean(&docker).await?;
     docker.remove_network(&network).await?;
     result
+}
+
+fn network_spec() -> Result<NetworkSpec, Failure> {
+    Ok(NetworkSpec {
+        subnet: "10.250.0.0/22".parse()?,
+        mtu: 1500,
+    })
 }
 
 /// Pods through the runtime.

@@ -8,11 +8,15 @@
 //! | statuses, events | their queues | the servers |
 //! | directory | the servers' list of themselves | `known` |
 //! | tunnels | `known`, requests of the servers | `connected`, answers from `view` and the runtime |
-//! | node | `engine`, the watch of its object | the node's object |
+//! | catalog | the servers' watches of nodes, services, endpoints | `catalog` |
+//! | network | `catalog`, the engine, the kernel | bridge, routes, `network` |
+//! | node | `engine`, `network`, the watch of its object | the node's object |
 //! | renewal | the certificate's life | `identity` |
+//! | gateway | Ingresses, the catalog; threads of its own | requests to pods |
 //!
 //! Losing the servers stops none of the work on pods; losing the engine stops only that.
 
+mod gateway;
 mod renew;
 mod tasks;
 
@@ -20,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skiff_client::{Client, ClientConfig, Server, Trust, Writes, tls};
+use skiff_network::routes::Overlay;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +63,9 @@ pub enum AgentError {
     /// The client cannot be made.
     #[error("set up the connection to the servers")]
     Client(#[source] skiff_client::ConfigError),
+    /// The node's gateway cannot begin.
+    #[error("start the gateway")]
+    Gateway(#[source] skiff_gateway::GatewayError),
     /// A part of the agent ended, which none should.
     #[error("a part of the agent ended: {0}")]
     Ended(String),
@@ -79,6 +87,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     config.check()?;
+    // Before anything else: a port that is taken must be noticed at once.
+    let gateway = gateway::open(&config).await?;
     let home = Home::open(&config.data_dir)?;
     let servers = Known::new(config.servers.clone(), home.servers()?);
     config.servers = servers.given_first();
@@ -92,6 +102,7 @@ pub async fn run(
         begun = begin => begun?,
         () = shutdown.cancelled() => return Ok(()),
     };
+    let overlay = Overlay::of(&instance_of(&identity)?);
     let client = client(servers.all(), &identity)?;
     let facts = Facts::read(&config, agent_id, engine);
     tracing::info!(node = facts.name, ip = ?facts.ip, "agent begins");
@@ -100,10 +111,11 @@ pub async fn run(
         runtime,
         client,
         facts,
+        overlay,
         tasks: JoinSet::new(),
     };
     let (known, identity) = watch::channel(Arc::new(identity));
-    agent.start(identity, servers, &home, &shutdown);
+    let gateway = agent.start(identity, servers, &home, (gateway, &shutdown));
     let renewal = renew::Renewal {
         client: agent.client.clone(),
         home,
@@ -111,13 +123,17 @@ pub async fn run(
     };
     let node = agent.config.name.clone();
     agent.tasks.spawn(async move { renewal.run(&node).await });
-    tokio::select! {
+    let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = agent.tasks.join_next() => Err(AgentError::Ended(match ended {
             Ok(()) => "a task returned".into(),
             Err(error) => error.to_string(),
         })),
+    };
+    if let Some(gateway) = gateway {
+        gateway.stop().await;
     }
+    ended
 }
 
 /// The name that this cluster's containers have on an Engine that several clusters may share:
@@ -126,17 +142,25 @@ pub async fn run(
 /// # Errors
 /// [`AgentError`] if the agent has neither, or the data directory cannot be read.
 pub fn instance(config: &AgentConfig) -> Result<String, AgentError> {
-    /// Hex digits of the CA's hash: enough for the clusters that ever meet on one Engine.
-    const DIGITS: usize = 6;
     config.check()?;
-    let hash = match Home::open(&config.data_dir)?.identity(&config.name)? {
-        Some(identity) => {
-            let chain = tls::certificates("CA", identity.ca.as_bytes()).map_err(AgentError::Tls)?;
-            chain.first().map(|ca| sha256_hex(ca)).unwrap_or_default()
-        }
-        None => token(config)?.ca_hash().to_owned(),
-    };
-    Ok(format!("skiff-{}", hash.get(..DIGITS).unwrap_or("")))
+    match Home::open(&config.data_dir)?.identity(&config.name)? {
+        Some(identity) => instance_of(&identity),
+        None => Ok(named_after(token(config)?.ca_hash())),
+    }
+}
+
+/// The same from an identity that is there.
+fn instance_of(identity: &Identity) -> Result<String, AgentError> {
+    let chain = tls::certificates("CA", identity.ca.as_bytes()).map_err(AgentError::Tls)?;
+    let hash = chain.first().map(|ca| sha256_hex(ca)).unwrap_or_default();
+    Ok(named_after(&hash))
+}
+
+fn named_after(ca_hash: &str) -> String {
+    /// Hex digits of the CA's hash: enough for the clusters that ever meet on one Engine, and
+    /// just what the number of a VXLAN network can hold.
+    const DIGITS: usize = 6;
+    format!("skiff-{}", ca_hash.get(..DIGITS).unwrap_or(""))
 }
 
 fn token(config: &AgentConfig) -> Result<JoinToken, JoinError> {
@@ -160,16 +184,11 @@ async fn identity(
     Ok(identity)
 }
 
-/// Waits for the engine, and makes ready what every pod needs.
+/// Waits for the engine.
 async fn engine(runtime: &dyn Runtime) -> EngineInfo {
     let mut told = false;
     loop {
-        let asked = async {
-            let info = runtime.info().await?;
-            runtime.prepare().await?;
-            Ok::<_, crate::runtime::RuntimeError>(info)
-        };
-        match asked.await {
+        match runtime.info().await {
             Ok(info) => return info,
             Err(error) if told => tracing::debug!(error = %Chain(&error), "still no engine"),
             Err(error) => {

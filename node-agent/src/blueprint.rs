@@ -4,7 +4,6 @@
 mod limits;
 mod security;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use skiff_api::k8s_openapi::api::core::v1::{Container as WireContainer, ContainerPort, PodSpec};
@@ -17,7 +16,7 @@ use crate::fields::Place;
 use crate::pod::DesiredPod;
 use crate::report::qos;
 use crate::runtime::{
-    Container, ContainerSpec, Dns, HostAlias, ImageInfo, Mount, PortMapping, Protocol, SandboxId,
+    Container, ContainerSpec, HostAlias, ImageInfo, Mount, PortMapping, Protocol, SandboxId,
     SandboxSpec,
 };
 
@@ -56,7 +55,6 @@ pub fn sandbox(pod: &DesiredPod, attempt: u32) -> SandboxSpec {
         } else {
             ports(pod)
         },
-        dns: dns(&spec),
         host_aliases: host_aliases(&spec),
         sysctls: spec
             .security_context
@@ -132,26 +130,6 @@ fn port(port: &ContainerPort) -> Option<PortMapping> {
             _ => Protocol::Tcp,
         },
     })
-}
-
-fn dns(spec: &PodSpec) -> Dns {
-    let config = spec.dns_config.clone().unwrap_or_default();
-    let option = |option: skiff_api::k8s_openapi::api::core::v1::PodDNSConfigOption| {
-        let name = option.name.unwrap_or_default();
-        option
-            .value
-            .map_or(name.clone(), |value| format!("{name}:{value}"))
-    };
-    Dns {
-        servers: config
-            .nameservers
-            .into_iter()
-            .flatten()
-            .filter_map(|server| server.parse::<IpAddr>().ok())
-            .collect(),
-        searches: config.searches.unwrap_or_default(),
-        options: config.options.into_iter().flatten().map(option).collect(),
-    }
 }
 
 fn host_aliases(spec: &PodSpec) -> Vec<HostAlias> {

@@ -7,12 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use skiff_client::Server;
+use skiff_network::routes::Mode;
 
 /// How often an agent says that it lives, if nobody asks for another pace.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Pods that one node takes, if nobody says otherwise; Kubernetes' own default.
 pub const PODS_MAX: u32 = 110;
+
+/// Where a machine's name servers are named, if nobody says otherwise.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How an agent is set up.
 #[derive(Clone, Debug)]
@@ -31,11 +35,19 @@ pub struct AgentConfig {
     pub labels: BTreeMap<String, String>,
     /// The pace of heartbeats. Default [`HEARTBEAT`]; at least 100 ms.
     pub heartbeat: Duration,
+    /// How other nodes' pods are reached. Default [`Mode::Auto`].
+    pub network: Mode,
     /// What the node offers. Default: what the machine has.
     pub capacity: Capacity,
+    /// The file that names the machine's own name servers. Default [`RESOLV_CONF`].
+    pub resolv_conf: PathBuf,
+    /// The `skiff` that the node's resolver is run with. Default: the running program.
+    pub program: PathBuf,
     /// Starts of containers in flight at once. Default: twice the engine's processors; where
     /// several agents share an engine, each should get its part of that.
     pub starts_max: Option<usize>,
+    /// How its gateway is set up, if it runs one.
+    pub gateway: Option<skiff_gateway::Config>,
 }
 
 /// Overrides of what the node offers; tests and several agents on one machine use them.
@@ -90,8 +102,12 @@ impl AgentConfig {
             node_ip: None,
             labels: BTreeMap::new(),
             heartbeat: HEARTBEAT,
+            network: Mode::default(),
             capacity: Capacity::default(),
+            resolv_conf: RESOLV_CONF.into(),
+            program: "/proc/self/exe".into(),
             starts_max: None,
+            gateway: None,
         }
     }
 

@@ -1,9 +1,14 @@
-//! The environment of a container: literals, references, the downward API, `$(NAME)` expansion.
+//! The environment of a container: services, literals, references, the downward API, `$(NAME)`
+//! expansion.
 //! Pure: what it refers to has been fetched before.
+
+mod services;
 
 use std::collections::BTreeMap;
 
 use skiff_api::k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource};
+
+pub use services::services;
 
 use crate::fields::{self, FieldError, Place};
 use crate::pod::DesiredPod;
@@ -100,7 +105,8 @@ pub fn wanted(container: &Container) -> Wanted {
     wanted
 }
 
-/// The environment of a container, in the order in which it was written.
+/// The environment of a container: the variables of services, then its own in the order in which
+/// they were written. A variable of its own takes the place of a service's.
 ///
 /// # Errors
 /// [`EnvError`] for the first reference that leads nowhere and is not optional.
@@ -109,6 +115,7 @@ pub fn build(
     pod: &DesiredPod,
     refs: &Refs,
     place: &Place,
+    services: Vec<(String, String)>,
 ) -> Result<Vec<(String, String)>, EnvError> {
     let mut builder = Builder {
         container,
@@ -117,6 +124,9 @@ pub fn build(
         place,
         env: Env::default(),
     };
+    for (name, value) in services {
+        builder.env.set(&name, value);
+    }
     builder.add_objects()?;
     for var in container.env.iter().flatten() {
         let value = builder.value(var)?;

@@ -6,6 +6,7 @@
 //! | [`config`], [`token`], [`identity`], [`join`] | how an agent is set up and who it is |
 //! | [`desired`], [`pod`] | the pods bound to this node |
 //! | [`runtime`], [`sight`] | what exists, sorted by pod |
+//! | [`network`] | the bridge that pods are on, and the way to other nodes' pods |
 //! | [`memory`] | failed starts, verdicts of probes: about pace and words only |
 //! | [`plan`] | pure: desired × observed × now → actions |
 //! | [`reconcile`], [`work`] | the loop, and the one place where actions are done |
@@ -34,6 +35,7 @@ pub mod identity;
 pub mod images;
 pub mod join;
 pub mod memory;
+pub mod network;
 pub mod node;
 pub mod plan;
 pub mod pod;
@@ -41,6 +43,8 @@ pub mod probe;
 pub mod reconcile;
 pub mod refs;
 pub mod report;
+pub mod resolv_conf;
+pub mod resolver;
 pub mod runtime;
 pub mod servers;
 pub mod sight;

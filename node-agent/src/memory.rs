@@ -19,6 +19,9 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Trying again costs one read of an object here, and people wait for it while they repair things.
 const RETRY_CONFIG: Duration = Duration::from_secs(5);
 
+/// Looking whether the pod network is there costs nothing.
+const RETRY_NETWORK: Duration = Duration::from_secs(1);
+
 /// How long a failure is shown as itself before it is shown as a back-off.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -49,6 +52,8 @@ pub enum FailureKind {
     Unsupported,
     /// A volume could not be made.
     Volume,
+    /// The pod network is not there.
+    Network,
     /// The sandbox could not be made.
     Sandbox,
     /// The image could not be fetched.
@@ -73,6 +78,7 @@ impl Failure {
     pub fn pause(&self) -> Duration {
         match self.kind {
             FailureKind::Volume | FailureKind::Config => RETRY_CONFIG,
+            FailureKind::Network => RETRY_NETWORK,
             FailureKind::Unsupported => BACKOFF_MAX,
             FailureKind::Sandbox
             | FailureKind::Image
@@ -95,7 +101,9 @@ impl Failure {
     pub fn reason(&self, now: Millis) -> &'static str {
         let fresh = now.since(self.at) < FRESH;
         match self.kind {
-            FailureKind::Sandbox | FailureKind::Volume => "ContainerCreating",
+            FailureKind::Network | FailureKind::Sandbox | FailureKind::Volume => {
+                "ContainerCreating"
+            }
             FailureKind::Unsupported | FailureKind::Config => "CreateContainerConfigError",
             FailureKind::Image if fresh => "ErrImagePull",
             FailureKind::Image => "ImagePullBackOff",

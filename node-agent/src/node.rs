@@ -16,11 +16,13 @@ use skiff_client::{Client, ClientError, ListOptions, Patch, Server, Watcher, Wri
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use conditions::Health;
 pub use facts::{Facts, Pressure};
 pub use object::{changes, object, status};
 
 use crate::chain::Chain;
 use crate::identity::wall_clock;
+use crate::network::NetworkState;
 use crate::reconcile::EngineState;
 use crate::servers::MANAGER;
 
@@ -38,6 +40,8 @@ pub struct NodeKeeper {
     pub facts: Facts,
     /// How the engine is.
     pub engine: watch::Receiver<EngineState>,
+    /// How the pod network is.
+    pub network: watch::Receiver<NetworkState>,
 }
 
 impl NodeKeeper {
@@ -72,6 +76,7 @@ impl NodeKeeper {
                     tracing::debug!(error = %Chain(&error), "cannot follow the node's object");
                 },
                 changed = self.engine.changed() => if changed.is_err() { return },
+                changed = self.network.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -105,9 +110,12 @@ impl NodeKeeper {
                 .patch::<Value>(&key, None, &patch, &options)
                 .await?;
         }
-        let engine = self.engine.borrow_and_update().clone();
-        let pressure = self.facts.pressure();
-        if let Some(patch) = status(&self.facts, &engine, pressure, &found, wall_clock()) {
+        let health = Health {
+            engine: self.engine.borrow_and_update().clone(),
+            network: self.network.borrow_and_update().clone(),
+            pressure: self.facts.pressure(),
+        };
+        if let Some(patch) = status(&self.facts, &health, &found, wall_clock()) {
             let (patch, status) = (Patch::Merge(patch), Some(Subresource::Status));
             self.client
                 .patch::<Value>(&key, status, &patch, &options)

@@ -126,7 +126,8 @@ impl Reconciler {
     async fn pass(&mut self, between: &mut Between) -> Result<Duration, RuntimeError> {
         let listed = self.tools.runtime.list().await;
         self.show_engine(&listed);
-        let sights = sort(listed?);
+        let mut sights = sort(listed?);
+        self.tools.network.borrow().condemn(&mut sights);
         let desired = self.desired.borrow_and_update().clone();
         let now = (self.tools.clock)();
         self.probes

@@ -27,8 +27,8 @@ pub use observed::{
     ObservedSandbox,
 };
 pub use spec::{
-    Container, ContainerId, ContainerSpec, Credentials, Dns, HostAlias, Mount, PodRef, PortMapping,
-    Protocol, Resources, SandboxId, SandboxSpec, Security,
+    Container, ContainerId, ContainerSpec, Credentials, HostAlias, Mount, NetworkSpec, PodRef,
+    PortMapping, Protocol, Resources, SandboxId, SandboxSpec, Security,
 };
 
 /// An answer that is being waited for. Dropping it abandons the wait, not the work: the Engine may
@@ -52,9 +52,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Whether the engine answers at all. Cheap enough for every second.
     fn ping(&self) -> Answer<'_, ()>;
 
-    /// Makes ready what every pod of the node needs: the pause image and the node's network.
-    /// Idempotent; to be called at the start and again when the engine has lost either.
-    fn prepare(&self) -> Answer<'_, NodeNetwork>;
+    /// Makes ready what every pod of the node needs: the pause image and the node's network, which
+    /// is remembered: a sandbox that finds it lost makes it again.
+    ///
+    /// Idempotent. A network of the node with another range is replaced, and whatever is still on
+    /// it is cut off; one that differs only in its packet size is replaced when nothing is on it.
+    fn prepare<'a>(&'a self, network: &'a NetworkSpec) -> Answer<'a, NodeNetwork>;
 
     /// All sandboxes and containers of this node, running or not, ordered by creation.
     fn list(&self) -> Answer<'_, Observed>;
@@ -63,6 +66,8 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`RuntimeError::NameTaken`] if a sandbox of this pod and attempt exists: list and adopt it.
+    /// [`RuntimeError::NoNetwork`] before [`Runtime::prepare`], unless it is on the machine's own
+    /// network.
     /// A failure after the creation leaves a sandbox that is listed as not running.
     fn run_sandbox<'a>(&'a self, spec: &'a SandboxSpec) -> Answer<'a, SandboxId>;
 

@@ -2,10 +2,11 @@
 //! crate stands behind it in an agent, a map in tests.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde_json::Value;
-use skiff_api::{Key, Kind, Reason, Subresource};
-use skiff_client::{Client, ClientError, DeleteOptions, Patch, WriteOptions};
+use skiff_api::{Key, Kind, Reason, Revision, Subresource};
+use skiff_client::{Client, ClientError, DeleteOptions, Patch, Request, WriteOptions};
 
 use crate::runtime::PodRef;
 
@@ -34,6 +35,10 @@ pub trait Servers: Send + Sync + 'static {
 
     /// Deletes a pod of which nothing is left here; not another one of its name.
     fn confirm<'a>(&'a self, pod: &'a PodRef) -> Answer<'a, ()>;
+
+    /// Whether everybody who sends to endpoints follows them up to a revision; a server waits for it
+    /// so long before it says no.
+    fn applied<'a>(&'a self, revision: Revision, wait: Duration) -> Answer<'a, bool>;
 
     /// Creates an Event; its name is its own.
     fn create_event<'a>(&'a self, namespace: &'a str, event: Value) -> Answer<'a, ()>;
@@ -65,6 +70,21 @@ impl Servers for Client {
                 ..DeleteOptions::default()
             };
             presence(self.delete(&pod_key(pod), &options).await).map(|_| ())
+        })
+    }
+
+    fn applied<'a>(&'a self, revision: Revision, wait: Duration) -> Answer<'a, bool> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Applied {
+            waiting_for: Vec<String>,
+        }
+        Box::pin(async move {
+            let request = Request::get("/skiff/v1/network/applied")
+                .query("revision", revision.to_string())
+                .query("timeoutMillis", wait.as_millis().to_string());
+            let Applied { waiting_for } = self.json(request).await?;
+            Ok(waiting_for.is_empty())
         })
     }
 

@@ -3,6 +3,7 @@
 //! Heartbeats ride here; their pace is the machine's monotonic clock, so no wall clock matters.
 
 mod answer;
+mod beats;
 mod fleet;
 mod logs;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use skiff_api::Revision;
 use skiff_client::{Server, Trust, tls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -54,6 +56,9 @@ pub struct Tunnel {
     pub runtime: Arc<dyn Runtime>,
     /// What exists.
     pub view: watch::Receiver<View>,
+    /// Up to which revision the endpoints of services are in effect on this node; 0 while nobody
+    /// here makes use of them.
+    pub applied: watch::Receiver<Revision>,
     /// The servers that are connected at the moment.
     pub connected: watch::Sender<BTreeSet<Server>>,
 }

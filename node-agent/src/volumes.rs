@@ -260,6 +260,28 @@ impl Volumes {
             .join(format!("{container}-{attempt}"))
     }
 
+    /// The file that a pod's containers get as `/etc/resolv.conf`.
+    #[must_use]
+    pub fn resolv_conf(&self, uid: &str) -> PathBuf {
+        self.root.join(uid).join("resolv.conf")
+    }
+
+    /// Writes that file. It is written in place: running containers have it mounted.
+    ///
+    /// # Errors
+    /// The disk said no.
+    pub fn write_resolv_conf(&self, uid: &str, text: &str) -> Result<(), VolumeError> {
+        let path = self.resolv_conf(uid);
+        let dir = path.parent().unwrap_or(&self.root);
+        let written = fs::create_dir_all(dir).and_then(|()| fs::write(&path, text));
+        written.map_err(|source| VolumeError::Disk {
+            volume: "resolv.conf".into(),
+            step: "write",
+            path: path.clone(),
+            source,
+        })
+    }
+
     fn dir(&self, pod: &DesiredPod, volume: &Volume) -> PathBuf {
         if let Some(source) = &volume.host_path {
             return PathBuf::from(&source.path);

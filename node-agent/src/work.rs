@@ -1,18 +1,24 @@
 //! Does what was planned for one pod, step by step. Decides nothing: a step that fails is noted,
 //! the steps that need it are left out, and the next plan takes it from there.
 
+mod leave;
+mod names;
 mod start;
 mod stop;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skiff_api::Millis;
-use tokio::sync::Semaphore;
+use skiff_network::Catalog;
+use tokio::sync::{Semaphore, watch};
+
+pub use names::Names;
 
 use crate::chain::Chain;
 use crate::events::{Events, Tone};
 use crate::fields::Place;
 use crate::memory::{Failure, FailureKind, Failures, WHOLE_POD};
+use crate::network::NetworkState;
 use crate::plan::Action;
 use crate::pod::{DesiredPod, Role};
 use crate::refs::{Refs, Wanted};
@@ -42,8 +48,14 @@ pub struct Tools {
     pub place: Place,
     /// Starts that failed.
     pub failures: Mutex<Failures>,
+    /// Services and where they run, as far as this node knows.
+    pub catalog: watch::Receiver<Arc<Catalog>>,
+    /// What is known of names.
+    pub names: Names,
     /// The machine's clock, by which the runtime dates what happens.
     pub clock: Clock,
+    /// How the pod network is.
+    pub network: watch::Receiver<NetworkState>,
 }
 
 /// Why a step was not done.
@@ -217,6 +229,7 @@ impl Work {
             }
             FailureKind::ImageName | FailureKind::PostStart | FailureKind::Volume => message,
             FailureKind::Unsupported
+            | FailureKind::Network
             | FailureKind::Sandbox
             | FailureKind::ImageNever
             | FailureKind::Config
@@ -248,6 +261,7 @@ const fn event_reason(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Unsupported => "Unsupported",
         FailureKind::Volume => "FailedMount",
+        FailureKind::Network => "NetworkNotReady",
         FailureKind::ImageName => "InspectFailed",
         FailureKind::PostStart => "FailedPostStartHook",
         FailureKind::Sandbox

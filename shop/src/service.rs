@@ -48,13 +48,14 @@ impl Service {
                 ok(self.signed().raw("users", &json::array(CUSTOMERS)).done())
             }
             (Role::User, "GET", ["users", name]) => self.user(name),
-            (Role::Cart, "GET", ["carts", user]) => ok(self.cart(user).done()),
-            (Role::Cart, "POST", ["carts", user]) => self.fill(user, request.param("item")),
-            (Role::Cart, "DELETE", ["carts", user]) => {
+            (Role::Cart, "GET", ["cart", user]) => ok(self.cart(user).done()),
+            (Role::Cart, "POST", ["cart", user]) => self.fill(user, request.param("item")),
+            (Role::Cart, "DELETE", ["cart", user]) => {
                 locked(&self.carts).remove(*user);
                 ok(self.cart(user).done())
             }
-            (Role::Payment, "POST", ["payments", user]) => self.pay(user, request.param("cents")),
+            (Role::Payment, "GET", ["pay"]) => ok(self.signed().text("takes", "any coin").done()),
+            (Role::Payment, "POST", ["pay", user]) => self.pay(user, request.param("cents")),
             (Role::Order, "GET", ["orders"]) => {
                 let orders = locked(&self.orders).join(",");
                 ok(self.signed().raw("orders", &format!("[{orders}]")).done())
@@ -134,9 +135,9 @@ impl Service {
         let order = self
             .ask(Role::User, "GET", &format!("/users/{user}"))
             .and_then(|user_found| {
-                let cart = self.ask(Role::Cart, "GET", &format!("/carts/{user}"))?;
+                let cart = self.ask(Role::Cart, "GET", &format!("/cart/{user}"))?;
                 let cents = number(&cart, "cents").unwrap_or_default();
-                let payment = format!("/payments/{user}?cents={cents}");
+                let payment = format!("/pay/{user}?cents={cents}");
                 let paid = self.ask(Role::Payment, "POST", &payment)?;
                 Ok((user_found, cart, paid))
             });
@@ -244,16 +245,16 @@ mod tests {
         let cases = [
             ("user", "GET /users/ann", 200, r#""user":"ann""#),
             ("user", "GET /users/joe", 404, "joe is no customer"),
-            ("user", "GET /carts/ann", 404, "user has no /carts/ann"),
-            ("cart", "GET /carts/ann", 200, r#""items":[],"cents":0"#),
+            ("user", "GET /cart/ann", 404, "user has no /cart/ann"),
+            ("cart", "GET /cart/ann", 200, r#""items":[],"cents":0"#),
             (
                 "cart",
-                "POST /carts/ann?item=tea",
+                "POST /cart/ann?item=tea",
                 201,
                 r#""items":["tea"],"cents":250"#,
             ),
-            ("payment", "POST /payments/ann?cents=5", 201, r#""paid":5"#),
-            ("payment", "POST /payments/ann?cents=all", 404, "cents"),
+            ("payment", "POST /pay/ann?cents=5", 201, r#""paid":5"#),
+            ("payment", "POST /pay/ann?cents=all", 404, "cents"),
             ("order", "GET /orders", 200, r#""orders":[]"#),
             (
                 "order",
@@ -286,10 +287,10 @@ mod tests {
     fn a_cart_is_bounded() {
         let cart = service("cart");
         for _ in 0..KEPT_MAX {
-            assert_eq!(ask(&cart, "POST /carts/ann?item=tea").0, 201);
+            assert_eq!(ask(&cart, "POST /cart/ann?item=tea").0, 201);
         }
-        assert_eq!(ask(&cart, "POST /carts/ann?item=tea").0, 503);
-        assert_eq!(ask(&cart, "DELETE /carts/ann").0, 200);
-        assert_eq!(ask(&cart, "POST /carts/ann?item=tea").0, 201);
+        assert_eq!(ask(&cart, "POST /cart/ann?item=tea").0, 503);
+        assert_eq!(ask(&cart, "DELETE /cart/ann").0, 200);
+        assert_eq!(ask(&cart, "POST /cart/ann?item=tea").0, 201);
     }
 }

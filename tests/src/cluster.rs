@@ -17,6 +17,8 @@ use crate::skiff::{self, Said};
 use crate::slowdisk::SlowDisk;
 use crate::wait;
 
+mod ground;
+mod resolvers;
 mod servers;
 
 pub use servers::{Joined, members};
@@ -39,6 +41,8 @@ pub struct Cluster {
     joined: Vec<Joined>,
     agents: Vec<(String, Process)>,
     server_args: Vec<String>,
+    /// The range of its pods' addresses: two clusters on one Engine must not share any.
+    pods: String,
     data: PathBuf,
     /// What the servers run on.
     ground: Ground,
@@ -137,6 +141,8 @@ impl Cluster {
             data.display().to_string(),
         ];
         args.extend(["--listen".to_owned(), address.clone()]);
+        let pods = ground::free_range();
+        args.extend(["--pod-cidr".to_owned(), pods.clone()]);
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let server = Process::start("server", ground.command(0).args(&args), folder.path());
         let mut cluster = Self {
@@ -147,6 +153,7 @@ impl Cluster {
             joined: Vec::new(),
             agents: Vec::new(),
             server_args: args,
+            pods,
             data: data.to_owned(),
             ground,
             folder,
@@ -364,7 +371,11 @@ impl Drop for Cluster {
         self.server.kill();
         self.joined.clear();
         self.agents.clear();
+        resolvers::end_all(self.folder.path());
+        resolvers::end_all(&self.data);
         self.engine.remove(&instance);
+        let name = instance.rsplit('=').next().unwrap_or_default();
+        ground::forget_network(name, &self.pods);
     }
 }
 

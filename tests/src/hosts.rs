@@ -1,5 +1,6 @@
 //! Several hosts on one machine: network namespaces on a switch in a namespace of its own, with
 //! cables to pull. The test's own process reaches them all by a cable of its own, which is never cut.
+//! Some of them may be on a second switch, with a router between the two.
 
 use std::process::Command;
 
@@ -11,6 +12,8 @@ pub struct Hosts {
     count: usize,
     /// The third part of their addresses, so that two tests never share any.
     subnet: u8,
+    /// From this one on they are on the second switch.
+    far: usize,
 }
 
 impl Hosts {
@@ -20,12 +23,22 @@ impl Hosts {
     /// Without root, or without `ip` and `nft`.
     #[must_use]
     pub fn new(count: usize) -> Self {
+        Self::with_far(count, count)
+    }
+
+    /// So many hosts, those from number `far` on behind a router.
+    ///
+    /// # Panics
+    /// Without root, or without `ip` and `nft`.
+    #[must_use]
+    pub fn with_far(count: usize, far: usize) -> Self {
         let id = std::process::id();
         let hosts = Self {
             // Names of links have at most 15 letters.
             prefix: format!("k{:x}", id & 0xff_ffff),
             count,
             subnet: u8::try_from(id % 250).unwrap_or_default(),
+            far,
         };
         hosts.build();
         hosts
@@ -35,8 +48,23 @@ impl Hosts {
         let switch = self.switch();
         ip(&format!("netns add {switch}"));
         ip(&format!("-n {switch} link set lo up"));
-        ip(&format!("-n {switch} link add br0 type bridge"));
-        ip(&format!("-n {switch} link set br0 up"));
+        let subnet = self.subnet;
+        for (bridge, net) in [("br0", 98), ("br1", 97)] {
+            ip(&format!("-n {switch} link add {bridge} type bridge"));
+            ip(&format!("-n {switch} link set {bridge} up"));
+            ip(&format!(
+                "-n {switch} addr add 10.{net}.{subnet}.254/24 dev {bridge}"
+            ));
+        }
+        let forward = [
+            "netns",
+            "exec",
+            &switch,
+            "sysctl",
+            "-qw",
+            "net.ipv4.ip_forward=1",
+        ];
+        run(Command::new("ip").args(forward)).ok();
         for number in 0..self.count {
             let (host, port) = (self.namespace(number), port(number));
             ip(&format!("netns add {host}"));
@@ -44,17 +72,19 @@ impl Hosts {
             ip(&format!(
                 "link add eth0 netns {host} type veth peer name {port} netns {switch}"
             ));
-            ip(&format!("-n {switch} link set {port} master br0 up"));
+            let bridge = if number < self.far { "br0" } else { "br1" };
+            ip(&format!("-n {switch} link set {port} master {bridge} up"));
             let address = self.address(number);
             ip(&format!("-n {host} addr add {address}/24 dev eth0"));
             ip(&format!("-n {host} link set eth0 up"));
+            let router = format!("10.{}.{subnet}.254", self.net(number));
+            ip(&format!("-n {host} route add default via {router}"));
         }
         let own = self.own_link();
         ip(&format!(
             "link add {own} type veth peer name test netns {switch}"
         ));
         ip(&format!("-n {switch} link set test master br0 up"));
-        let subnet = self.subnet;
         ip(&format!("addr add 10.98.{subnet}.1/24 dev {own}"));
         ip(&format!("link set {own} up"));
     }
@@ -68,7 +98,33 @@ impl Hosts {
     /// A host's address.
     #[must_use]
     pub fn address(&self, number: usize) -> String {
-        format!("10.98.{}.{}", self.subnet, 11 + number)
+        format!("10.{}.{}.{}", self.net(number), self.subnet, 11 + number)
+    }
+
+    /// The second part of a host's address.
+    fn net(&self, number: usize) -> u8 {
+        if number < self.far { 98 } else { 97 }
+    }
+
+    /// A fact of a host, by a program that is run there.
+    ///
+    /// # Panics
+    /// If the program fails.
+    #[must_use]
+    pub fn ask(&self, number: usize, line: &str) -> String {
+        let mut words = line.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        let mut command = self.command(number, std::path::Path::new(program));
+        run(command.args(words)).ok()
+    }
+
+    /// Pulls a host's cable, or plugs it in again.
+    pub fn plug(&self, number: usize, state: &str) {
+        ip(&format!(
+            "-n {} link set {} {state}",
+            self.switch(),
+            port(number)
+        ));
     }
 
     /// A command that runs on a host.
@@ -120,6 +176,12 @@ impl Hosts {
     fn nft(&self, rule: &str) {
         let switch = self.switch();
         run(Command::new("ip").args(["netns", "exec", &switch, "nft", rule])).ok();
+    }
+
+    /// Where a host's network namespace is to be found.
+    #[must_use]
+    pub fn namespace_file(&self, number: usize) -> std::path::PathBuf {
+        std::path::Path::new("/var/run/netns").join(self.namespace(number))
     }
 
     fn namespace(&self, number: usize) -> String {

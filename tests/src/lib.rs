@@ -12,5 +12,6 @@ pub mod kubectl;
 pub mod process;
 pub mod skiff;
 pub mod slowdisk;
+pub mod steady;
 pub mod wait;
 pub mod writers;

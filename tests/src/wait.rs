@@ -5,13 +5,33 @@ use std::time::{Duration, Instant};
 /// Between two looks; a fact is seen at most this late.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Between two looks where the moment itself is measured.
+const PAUSE_CLOSE: Duration = Duration::from_millis(2);
+
 /// Looks until the fact is there, and returns it.
 ///
 /// `look` returns the fact, or what it saw instead, which the failure then quotes.
 ///
 /// # Panics
 /// If the fact is not there within `limit`.
-pub fn until<T>(fact: &str, limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn until<T>(fact: &str, limit: Duration, look: impl FnMut() -> Result<T, String>) -> T {
+    look_each(PAUSE, fact, limit, look)
+}
+
+/// The same, looking all the time: for measurements.
+///
+/// # Panics
+/// If the fact is not there within `limit`.
+pub fn closely<T>(fact: &str, limit: Duration, look: impl FnMut() -> Result<T, String>) -> T {
+    look_each(PAUSE_CLOSE, fact, limit, look)
+}
+
+fn look_each<T>(
+    pace: Duration,
+    fact: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
     let began = Instant::now();
     loop {
         let seen = match look() {
@@ -22,7 +42,7 @@ pub fn until<T>(fact: &str, limit: Duration, mut look: impl FnMut() -> Result<T,
             began.elapsed() < limit,
             "{fact}: not within {limit:?}; last seen: {seen}"
         );
-        pause(PAUSE);
+        pause(pace);
     }
 }
 

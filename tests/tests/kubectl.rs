@@ -142,6 +142,17 @@ fn kubectl_watches() {
                 Err(log)
             }
         });
+        let last_words = "echo farewell; exit 3";
+        let file = cluster.file("dying.json", &given::pod("dying", last_words).to_string());
+        kubectl.run(&format!("apply -n {ns} -f {file}")).ok();
+        wait::until("the previous life's log is shown", PODS_MAX, || {
+            let said = kubectl.run(&format!("logs -n {ns} -p dying"));
+            if said.out == "farewell\n" {
+                Ok(())
+            } else {
+                Err(said.err)
+            }
+        });
     }
 }
 

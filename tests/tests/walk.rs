@@ -63,9 +63,9 @@ fn the_shop_takes_an_order() {
             "{said}"
         );
     }
-    let filled = post(18082, "/carts/ann?item=tea");
+    let filled = post(&cluster, "cart", "/cart/ann?item=tea");
     assert!(filled.contains(r#""items":["tea"]"#), "{filled}");
-    let order = post(18084, "/orders/ann");
+    let order = post(&cluster, "order", "/orders/ann");
     assert!(order.starts_with("HTTP/1.1 201"), "{order}");
     assert!(order.contains(r#""paid":250"#), "{order}");
     let log = cluster.skiff("logs deploy/order -n shop").ok();
@@ -446,9 +446,17 @@ fn uids(pods: &[Value]) -> BTreeSet<String> {
         .collect()
 }
 
-/// A POST to a port of this machine: the whole answer.
-fn post(port: u16, target: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the host port is open");
+/// A POST to a service of the shop, at its address in the cluster: the whole answer.
+fn post(cluster: &Cluster, service: &str, target: &str) -> String {
+    let found = cluster
+        .api()
+        .get(&format!("/api/v1/namespaces/shop/services/{service}"));
+    let address: std::net::IpAddr = text(&found["spec"]["clusterIP"])
+        .parse()
+        .expect("a service has an address");
+    let mut stream = wait::until("the service's address leads to it", PODS_MAX, || {
+        TcpStream::connect((address, 80)).map_err(|err| err.to_string())
+    });
     write!(
         stream,
         "POST {target} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n"

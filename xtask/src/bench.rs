@@ -1,6 +1,8 @@
 //! `bench`: builds the release binary and the load generator, then lets the latter measure.
 
-use crate::shell::{Done, cargo, run};
+use std::process::Command;
+
+use crate::shell::{self, Done, cargo, run};
 use crate::tools::{self, Need};
 
 /// Benchmarks of servers alone: these need no containers.
@@ -14,6 +16,7 @@ pub(crate) fn bench(args: &[String]) -> Done {
     if needs_engine(args) {
         tools::provide(Need::Docker)?;
         tools::provide(Need::Busybox)?;
+        tools::provide(Need::Shop)?;
     }
     run(&mut cargo([
         "build",
@@ -22,16 +25,16 @@ pub(crate) fn bench(args: &[String]) -> Done {
         "--package",
         "skiff",
     ]))?;
-    let mut bench = cargo([
-        "run",
+    // The load is a program of its own, beside the one that measures.
+    run(&mut cargo([
+        "build",
         "--quiet",
         "--release",
         "--package",
         "skiff-tests",
-        "--bin",
-        "bench",
-        "--",
-    ]);
+        "--bins",
+    ]))?;
+    let mut bench = Command::new(shell::target_dir().join("release/bench"));
     run(bench.args(args).env("SKIFF_BIN", tools::skiff_binary()))
 }
 

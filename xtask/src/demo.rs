@@ -1,9 +1,11 @@
 //! `demo`: the whole path on one machine, told as it happens: one server or three, three agents, the
-//! shop, a killed leader if there are several servers, a killed container, a lost node, scaling, a
-//! rollout. Everything it starts it also ends.
+//! shop behind its gateway, a killed leader if there are several servers, a killed container; then,
+//! with visitors coming in all the time, scaling, a rollout, a lost node. Everything it starts it also
+//! ends.
 
 mod cluster;
 mod leader;
+mod load;
 mod options;
 mod request;
 mod writes;
@@ -11,6 +13,7 @@ mod writes;
 use std::time::Instant;
 
 use cluster::Cluster;
+use load::Load;
 use options::Options;
 
 use crate::shell::{Done, say};
@@ -19,9 +22,10 @@ use crate::tools::{self, Need};
 const NODES: [&str; 3] = ["demo-1", "demo-2", "demo-3"];
 /// The shop's namespace, as its manifests have it.
 const SHOP: &str = "shop";
-/// Host ports of the shop's manifests.
-const CART_PORT: u16 = 18082;
-const ORDER_PORT: u16 = 18084;
+/// How many pods the shop's manifests ask for.
+const PODS: usize = 9;
+/// And of them for the service that is scaled alone.
+const USER_PODS: usize = 2;
 
 /// Runs the demo; `--keep` leaves the cluster running, `--stop` ends one that was left.
 ///
@@ -33,6 +37,7 @@ pub(crate) fn demo(args: &[String]) -> Done {
         options::Wish::Stop => return cluster::stop_what_was_left(),
     };
     tools::provide(Need::Docker)?;
+    tools::provide(Need::Network)?;
     title("Building skiff, and the shop's image from one static binary");
     tools::provide(Need::Skiff)?;
     tools::provide(Need::Shop)?;
@@ -68,37 +73,58 @@ fn show(cluster: &mut Cluster) -> Done {
 
     title("The shop: five services from one directory of manifests");
     cluster.show(&["apply", "-f", "manifests/shop"])?;
-    whole_shop(cluster, 7)?;
+    whole_shop(cluster, PODS)?;
     cluster.show(&["get", "pods", "-n", SHOP, "-o", "wide"])?;
+    cluster.show(&["get", "services,ingresses", "-n", SHOP])?;
 
-    title("It works: tea into the cart, then an order, which asks user, cart and payment");
-    say(&request::post(CART_PORT, "/carts/ann?item=tea")?);
-    say(&request::post(ORDER_PORT, "/orders/ann")?);
+    title("It works: through the gateway, with services that find each other by name");
+    let gateway = cluster.gateway();
+    cluster.until_served(gateway, "/orders")?;
+    say(&request::get(gateway, "/users")?);
+    say(&request::post(gateway, "/cart/ann?item=tea")?);
+    say(&request::post(gateway, "/orders/ann")?);
 
     if cluster.servers() > 1 {
         leader::killed(cluster)?;
     }
     killed_container(cluster)?;
-    lost_node(cluster)?;
+    cluster.until_served(gateway, "/cart/ann")?;
 
-    title("Scaling: front from 3 to 6");
-    cluster.show(&["scale", "deployment/front", "-n", SHOP, "--replicas=6"])?;
-    whole_shop(cluster, 10)?;
+    title("From here on visitors come in all the time; what fails is counted");
+    let load = Load::start(gateway);
+    let shown = under_load(cluster, &load);
+    // The visitors leave in any case, before the gateway does.
+    let left = load.stop();
+    shown.and(left)
+}
+
+fn under_load(cluster: &mut Cluster, load: &Load) -> Done {
+    let wanted = USER_PODS * 2;
+    title(&format!(
+        "Scaling one service alone: user from {USER_PODS} to {wanted}"
+    ));
+    let replicas = format!("--replicas={wanted}");
+    cluster.show(&["scale", "deployment/user", "-n", SHOP, &replicas])?;
+    whole_shop(cluster, PODS + USER_PODS)?;
     cluster.show(&["get", "deployments", "-n", SHOP])?;
+    let replicas = format!("--replicas={USER_PODS}");
+    cluster.show(&["scale", "deployment/user", "-n", SHOP, &replicas])?;
+    whole_shop(cluster, PODS)?;
+    load.tell("user was scaled up and down");
 
     title("A rollout to v2, and back");
-    cluster.show(&[
-        "set",
-        "image",
-        "deployment/front",
-        "-n",
-        SHOP,
-        "front=skiff/shop:v2",
-    ])?;
+    let image = "front=skiff/shop:v2";
+    cluster.show(&["set", "image", "deployment/front", "-n", SHOP, image])?;
     cluster.show(&["rollout", "status", "deployment/front", "-n", SHOP])?;
     cluster.show(&["rollout", "undo", "deployment/front", "-n", SHOP])?;
     cluster.show(&["rollout", "status", "deployment/front", "-n", SHOP])?;
-    cluster.show(&["rollout", "history", "deployment/front", "-n", SHOP])
+    cluster.show(&["rollout", "history", "deployment/front", "-n", SHOP])?;
+    whole_shop(cluster, PODS)?;
+    load.tell("front was rolled out and back");
+
+    lost_node(cluster)?;
+    load.tell("a node was lost and came back");
+    Ok(())
 }
 
 fn killed_container(cluster: &mut Cluster) -> Done {
@@ -141,11 +167,11 @@ fn lost_node(cluster: &mut Cluster) -> Done {
                     **ready == "1/1" && **node != lost && **status == "Running"
                 })
                 .count()
-                == 7
+                == PODS
         },
     )?;
     say(&format!(
-        "seven pods run on two nodes after {} ms",
+        "{PODS} pods run on two nodes after {} ms",
         began.elapsed().as_millis()
     ));
     cluster.show(&["get", "nodes"])?;
@@ -153,7 +179,7 @@ fn lost_node(cluster: &mut Cluster) -> Done {
     title(&format!("{lost} comes back; nothing runs twice"));
     cluster.start_agent(lost)?;
     all_nodes_ready(cluster)?;
-    whole_shop(cluster, 7)?;
+    whole_shop(cluster, PODS)?;
     cluster.show(&["get", "pods", "-n", SHOP, "-o", "wide"])
 }
 

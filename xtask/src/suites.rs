@@ -28,11 +28,41 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "walk",
-        needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Shop],
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Shop,
+            Need::Network,
+        ],
     },
     Suite {
         name: "kubectl",
         needs: &[Need::Skiff, Need::Docker, Need::Busybox, Need::Kubectl],
+    },
+    Suite {
+        name: "kubectl_network",
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Kubectl,
+            Need::Network,
+        ],
+    },
+    Suite {
+        name: "services",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox],
+    },
+    Suite {
+        name: "dns",
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Network,
+            Need::Dig,
+        ],
     },
     Suite {
         name: "faults_input",
@@ -61,7 +91,26 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Hosts],
     },
     Suite {
+        name: "network_hosts",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+        ],
+    },
+    Suite {
         name: "powerloss",
         needs: &[Need::Skiff, Need::Mounts],
+    },
+];
+
+/// Test binaries of other packages that need something; the other tests of a package need nothing.
+pub(crate) const CRATE_SUITES: &[Suite] = &[
+    // `network/tests/rules.rs`
+    Suite {
+        name: "rules",
+        needs: &[Need::Hosts],
     },
 ];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::shell::{self, Done, Failure, cargo, run};
-use crate::suites::SUITES;
+use crate::suites::{CRATE_SUITES, SUITES};
 use crate::tools::{self, Need};
 
 /// Runs every test; `args` go to the test runner.
@@ -34,7 +34,7 @@ pub(crate) fn test(args: &[String]) -> Done {
 fn prepare() -> Done<BTreeMap<&'static str, String>> {
     let mut verdicts: BTreeMap<Need, Option<String>> = BTreeMap::new();
     let mut skipped = BTreeMap::new();
-    for suite in SUITES {
+    for suite in SUITES.iter().chain(CRATE_SUITES) {
         for need in suite.needs {
             if !verdicts.contains_key(need) {
                 let verdict = match tools::provide(*need) {
@@ -82,6 +82,10 @@ fn runners(skipped: &BTreeMap<&str, String>, args: &[String]) -> Vec<Command> {
         return vec![nextest];
     }
     let mut units = cargo(["test", "--quiet", "--workspace", "--exclude", "skiff-tests"]);
+    if skipped.contains_key("rules") {
+        // Cargo leaves out packages, not test binaries.
+        units.args(["--exclude", "skiff-network"]);
+    }
     units.args(args);
     let mut suites = cargo(["test", "--quiet", "--package", "skiff-tests"]);
     for suite in SUITES

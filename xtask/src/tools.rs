@@ -32,8 +32,12 @@ pub(crate) enum Need {
     SecondEngine,
     /// A way to run a program with a wrong clock.
     Faketime,
+    /// `dig`, to ask a resolver.
+    Dig,
     /// The right to make network namespaces, and the tools for it.
     Hosts,
+    /// The right to say where packets go, and the program for it.
+    Network,
 }
 
 /// Makes sure that a need is met, installing what is missing if that can be done without asking.
@@ -50,7 +54,9 @@ pub(crate) fn provide(need: Need) -> Done {
         Need::Mounts => mounts(),
         Need::SecondEngine => root("starting a Docker Engine"),
         Need::Faketime => installed("faketime", "faketime"),
+        Need::Dig => installed("dig", "dnsutils"),
         Need::Hosts => hosts(),
+        Need::Network => network(),
     }
 }
 
@@ -154,6 +160,11 @@ fn mounts() -> Done {
 fn hosts() -> Done {
     root("making network namespaces")?;
     installed("ip", "iproute2")?;
+    installed("nft", "nftables")
+}
+
+fn network() -> Done {
+    root("connecting pods over the addresses of services")?;
     installed("nft", "nftables")
 }
 

@@ -1,10 +1,17 @@
-//! The commands that run until they are stopped: `dev`, `server`, `agent`.
+//! The commands that run until they are stopped: `dev`, `server`, `agent`, and `dns`, which agents
+//! start.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
 use skiff_client::Server;
+use skiff_control_plane::network::Range;
+use skiff_network::catalog::Cidr;
+use skiff_node_agent::config::RESOLV_CONF;
+
+use super::GatewayArgs;
+use skiff_network::routes::Mode;
 
 /// `skiff dev`.
 #[derive(Clone, Debug, Args)]
@@ -27,9 +34,21 @@ pub(crate) struct DevArgs {
     /// The Docker Engine that runs the containers
     #[arg(long, default_value = DOCKER_HOST, value_name = "URL", env = "SKIFF_DOCKER_HOST")]
     pub docker_host: String,
+    /// How pods reach those of other nodes: auto, direct (routes) or vxlan
+    #[arg(long, default_value_t = Mode::Auto, value_name = "MODE", env = "SKIFF_NETWORK")]
+    pub network: Mode,
     /// Manifests to apply once the API is up; may be repeated
     #[arg(long, value_name = "FILE", num_args = 1.., env = "SKIFF_APPLY", value_delimiter = ',')]
     pub apply: Vec<PathBuf>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// The addresses of pods; decided when the cluster is made [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_POD_CIDR")]
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services; decided when the cluster is made [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_SERVICE_CIDR")]
+    pub service_cidr: Option<Range>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -69,6 +88,15 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     pub token: Option<String>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    /// The addresses of pods; decided when the cluster is made [default: 10.42.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_POD_CIDR")]
+    pub pod_cidr: Option<Range>,
+    /// The addresses of services; decided when the cluster is made [default: 10.43.0.0/16]
+    #[arg(long, value_name = "CIDR", env = "SKIFF_SERVICE_CIDR")]
+    pub service_cidr: Option<Range>,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
     pub log_json: bool,
@@ -106,12 +134,49 @@ pub(crate) struct AgentArgs {
     /// The Docker Engine that runs the containers
     #[arg(long, default_value = DOCKER_HOST, value_name = "URL", env = "SKIFF_DOCKER_HOST")]
     pub docker_host: String,
+    /// The file that names the servers for names outside the cluster
+    #[arg(
+        long,
+        default_value = RESOLV_CONF,
+        value_name = "FILE",
+        env = "SKIFF_RESOLV_CONF"
+    )]
+    pub resolv_conf: PathBuf,
+    /// How pods reach those of other nodes: auto, direct (routes) or vxlan
+    #[arg(long, default_value_t = Mode::Auto, value_name = "MODE", env = "SKIFF_NETWORK")]
+    pub network: Mode,
     /// Labels of the node, KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", env = "SKIFF_LABEL", value_delimiter = ',',
         value_parser = parse_label)]
     pub labels: Vec<(String, String)>,
+    /// The gateway, if it runs one.
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
     /// Log as JSON, one object per line
     #[arg(long, env = "SKIFF_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// `skiff dns`, which agents start.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DnsArgs {
+    /// The address to answer at
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+    /// Where the agent finds this process
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The cluster's domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub cluster_domain: String,
+    /// A range of addresses of services or pods; may be repeated
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub range: Vec<Cidr>,
+    /// The file that names the servers for all other names
+    #[arg(long, value_name = "FILE")]
+    pub resolv_conf: PathBuf,
+    /// Log as JSON, one object per line
+    #[arg(long)]
     pub log_json: bool,
 }
 

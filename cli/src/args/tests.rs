@@ -132,6 +132,7 @@ fn help_is_golden() {
         vec!["describe"],
         vec!["logs"],
         vec!["scale"],
+        vec!["expose"],
         vec!["set", "image"],
         vec!["rollout"],
         vec!["rollout", "status"],

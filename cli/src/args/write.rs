@@ -70,6 +70,35 @@ pub(crate) struct ScaleArgs {
     pub current_replicas: Option<u32>,
 }
 
+/// `skiff expose`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExposeArgs {
+    /// TYPE NAME… or TYPE/NAME… of a deployment, a replicaset, a pod or a service
+    #[arg(required = true, value_name = "TYPE/NAME")]
+    pub resources: Vec<String>,
+    /// The service's port; otherwise those that the containers name
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// The containers' port, by number or by name, if it is another one
+    #[arg(long, value_name = "PORT")]
+    pub target_port: Option<String>,
+    /// The service's name, if not that of what is exposed
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// ClusterIP, NodePort or LoadBalancer
+    #[arg(long = "type", value_name = "TYPE")]
+    pub service_type: Option<String>,
+    /// TCP or UDP
+    #[arg(long, value_name = "PROTOCOL", default_value = "TCP")]
+    pub protocol: String,
+    /// An address of your choice, or None for names alone
+    #[arg(long, value_name = "IP")]
+    pub cluster_ip: Option<String>,
+    /// Change nothing: only show what would happen
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    pub dry_run: DryRun,
+}
+
 /// `skiff set …`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SetCommand {

@@ -28,7 +28,13 @@ pub(crate) fn judge(kind: Kind, object: &Value) -> State {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => State::Done(String::new()),
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => State::Done(String::new()),
     }
 }
 

@@ -38,7 +38,7 @@ const HOP_BY_HOP: [HeaderName; 11] = [
 pub(crate) struct Forwarded;
 
 /// The headers for the leader; `None` if the client's name has characters that no header may have.
-pub(super) fn outgoing(sent: &HeaderMap, client: Option<&Identity>) -> Option<HeaderMap> {
+pub(crate) fn outgoing(sent: &HeaderMap, client: Option<&Identity>) -> Option<HeaderMap> {
     let mut headers = sent.clone();
     strip(&mut headers);
     headers.remove(header::CONTENT_LENGTH);

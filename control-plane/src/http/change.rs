@@ -12,6 +12,7 @@ use skiff_api::{Object, Status, Subresource};
 use skiff_engine::patch::{self, Dialect};
 use skiff_engine::{Write, admit};
 
+use super::allocation;
 use super::body::{self, FieldValidation};
 use super::create;
 use super::negotiate::{self, BodyType};
@@ -89,6 +90,7 @@ async fn change(
     call.encoder()?;
     let dry_run = call.dry_run()?;
     let key = call.key()?;
+    let turn = call.api.turn(key.kind, call.target.subresource).await?;
     for _ in 0..TRIES {
         let state = call.api.store.state();
         let old = state
@@ -110,6 +112,7 @@ async fn change(
             Some(_) => admit::update_status(old, value, &request)?,
             None => admit::update(old, value, &request)?,
         };
+        let new = allocation::complete(turn.as_ref(), &state, new)?;
         let done = if new.same_content(old) {
             Some(old.clone())
         } else if dry_run {
@@ -117,7 +120,8 @@ async fn change(
         } else if admit::is_gone(&new) {
             call.api.write(Write::remove(old)).await?.map(|_| new)
         } else {
-            call.api.write(Write::replace(old, new)).await?
+            let write = Write::replace(old, new);
+            call.api.write_in(turn.as_ref(), write).await?
         };
         if let Some(object) = done {
             return answer(call, &object, &warnings);

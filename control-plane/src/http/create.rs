@@ -7,6 +7,7 @@ use serde_json::Value;
 use skiff_api::{Object, Reason, Status};
 use skiff_engine::{Write, admit};
 
+use super::allocation;
 use super::body::{self, FieldValidation};
 use super::json::at;
 use super::negotiate::{self, BodyType};
@@ -73,6 +74,7 @@ async fn create(call: &Call, mut value: Value, dry_run: bool) -> Result<Object, 
         1
     };
     let mut name = String::new();
+    let turn = call.api.turn(kind, None).await?;
     for draw in 1..=draws {
         let state = call.api.store.state();
         let request = admit::Request {
@@ -90,10 +92,12 @@ async fn create(call: &Call, mut value: Value, dry_run: bool) -> Result<Object, 
         if state.get(object.key()).is_some() {
             continue;
         }
+        let object = allocation::complete(turn.as_ref(), &state, object)?;
         if dry_run {
             return Ok(object);
         }
-        if let Some(created) = call.api.write(Write::create(object)).await? {
+        let written = call.api.write_in(turn.as_ref(), Write::create(object));
+        if let Some(created) = written.await? {
             return Ok(created);
         }
     }

@@ -35,7 +35,16 @@ fn paths(kind: Kind) -> &'static [&'static str] {
         Kind::Namespace => &["status.phase"],
         Kind::Secret => &["type"],
         Kind::ReplicaSet => &["status.replicas"],
-        Kind::ConfigMap | Kind::ServiceAccount | Kind::Deployment | Kind::Lease => &[],
+        Kind::Service => &["spec.clusterIP", "spec.type"],
+        Kind::ConfigMap
+        | Kind::ServiceAccount
+        | Kind::Deployment
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => &[],
     }
 }
 
@@ -83,7 +92,7 @@ fn summary(object: &Object, path: &str) -> Option<String> {
         ("spec.nodeName", View::Pod(pod)) => Some(pod.node.as_deref().unwrap_or("").to_owned()),
         ("status.phase", View::Pod(pod)) => Some(pod.phase.word().to_owned()),
         ("spec.unschedulable", View::Node(node)) => Some(node.unschedulable.to_string()),
-        (_, View::Pod(_) | View::Node(_) | View::Other) => None,
+        (_, View::Pod(_) | View::Node(_) | View::Service(_) | View::Other) => None,
     }
 }
 
@@ -125,7 +134,13 @@ mod tests {
         let node = Object::from_value(json!({"apiVersion": "v1", "kind": "Node",
             "metadata": {"name": "n"}}))
         .unwrap();
+        let service = Object::from_value(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {"type": "NodePort", "clusterIP": "10.43.0.9"}}))
+        .unwrap();
         let cases = [
+            (&service, "spec.type=NodePort,spec.clusterIP!=None", true),
+            (&service, "spec.clusterIP=None", false),
             (&pod, "metadata.name=p", true),
             (&pod, "metadata.namespace!=d", false),
             (

@@ -14,7 +14,7 @@ use super::request::now;
 use crate::store::{ProposeError, ReadError};
 
 /// Seconds after which an overloaded or leaderless server may be asked again.
-const RETRY_SECONDS: u32 = 1;
+pub(super) const RETRY_SECONDS: u32 = 1;
 /// How long a read waits for a revision that this server has not seen, as in Kubernetes.
 const REVISION_WAIT: Duration = Duration::from_secs(3);
 
@@ -144,15 +144,7 @@ impl Api {
     /// # Errors
     /// 503, 429, 413, 507 and 504 as the store says.
     pub(super) async fn write(&self, write: Write) -> Result<Option<Object>, Refused> {
-        let outcomes = self.propose(vec![write]).await?;
-        match outcomes.into_iter().next() {
-            Some(Outcome::Done(object)) => Ok(Some(object)),
-            Some(Outcome::Conflict { .. }) => Ok(None),
-            None => Err(refuse(
-                Reason::InternalError,
-                "the store gave no outcome for the write",
-            )),
-        }
+        outcome(self.propose(vec![write]).await?)
     }
 
     /// Proposes writes.
@@ -164,6 +156,18 @@ impl Api {
             .propose(writes)
             .await
             .map_err(|err| unwritable(&err))
+    }
+}
+
+/// What became of one write; `None` if its guard failed.
+pub(super) fn outcome(outcomes: Vec<Outcome>) -> Result<Option<Object>, Refused> {
+    match outcomes.into_iter().next() {
+        Some(Outcome::Done(object)) => Ok(Some(object)),
+        Some(Outcome::Conflict { .. }) => Ok(None),
+        None => Err(refuse(
+            Reason::InternalError,
+            "the store gave no outcome for the write",
+        )),
     }
 }
 
@@ -192,7 +196,7 @@ fn unreadable(err: &ReadError) -> Refused {
     )
 }
 
-fn unwritable(err: &ProposeError) -> Refused {
+pub(super) fn unwritable(err: &ProposeError) -> Refused {
     let message = err.to_string();
     match err {
         ProposeError::NotLeader { .. } | ProposeError::Stopped => retry_after(

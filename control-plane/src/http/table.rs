@@ -3,6 +3,7 @@
 
 mod age;
 mod event;
+mod network;
 mod node;
 mod pod;
 mod workload;
@@ -11,7 +12,7 @@ mod workload;
 mod tests;
 
 use serde_json::{Value, json};
-use skiff_api::{Kind, Millis, Object};
+use skiff_api::{Kind, LabelSelector, Millis, Object};
 
 use super::encode::serialize;
 use super::json::at;
@@ -51,6 +52,12 @@ fn columns(kind: Kind) -> &'static [Column] {
         Kind::Deployment => workload::DEPLOYMENT_COLUMNS,
         Kind::ReplicaSet => workload::REPLICA_SET_COLUMNS,
         Kind::Lease => &[NAME, ("Holder", "string", Always), AGE],
+        Kind::Service => network::SERVICE_COLUMNS,
+        Kind::Endpoints => &[NAME, ("Endpoints", "string", Always), AGE],
+        Kind::EndpointSlice => network::SLICE_COLUMNS,
+        Kind::Ingress => network::INGRESS_COLUMNS,
+        Kind::IngressClass => network::CLASS_COLUMNS,
+        Kind::NetworkPolicy => &[NAME, ("Pod-Selector", "string", Always), AGE],
     }
 }
 
@@ -85,6 +92,19 @@ fn cells(kind: Kind, object: &Value, now: Millis) -> Vec<Value> {
         Kind::ServiceAccount => vec![name.into(), len(&object["secrets"]).into(), age.into()],
         Kind::Deployment => workload::deployment_cells(object, name, age),
         Kind::ReplicaSet => workload::replica_set_cells(object, name, age),
+        Kind::Service => network::service_cells(object, name, age),
+        Kind::Endpoints => vec![
+            name.into(),
+            network::endpoints(&object["subsets"]).into(),
+            age.into(),
+        ],
+        Kind::EndpointSlice => network::slice_cells(object, name, age),
+        Kind::Ingress => network::ingress_cells(object, name, age),
+        Kind::IngressClass => network::class_cells(object, name, age),
+        Kind::NetworkPolicy => {
+            let selector = selector(at(object, "/spec/podSelector"));
+            vec![name.into(), selector.into(), age.into()]
+        }
         Kind::Lease => {
             vec![
                 name.into(),
@@ -121,6 +141,13 @@ fn text(value: &Value) -> &str {
 /// The text, or what kubectl prints for none.
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "<none>" } else { text }
+}
+
+/// A selector of labels as kubectl prints it.
+fn selector(value: &Value) -> String {
+    let selector = LabelSelector::from_json(value);
+    let text = selector.map_or_else(|_| "<error>".to_owned(), |found| found.to_string());
+    or_none(&text).to_owned()
 }
 
 fn items(value: &Value) -> impl DoubleEndedIterator<Item = &Value> {

@@ -110,3 +110,33 @@ async fn garbage_and_absent_agents_are_told_apart() {
         status.message
     );
 }
+
+#[tokio::test]
+async fn it_is_known_how_far_a_node_follows_the_endpoints() {
+    let nodes = Nodes::default();
+    let (server, client) = tokio::io::duplex(1 << 16);
+    let beats = agent(client, "a");
+    let serving = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.serve("n1", server).await }
+    });
+    until(|| nodes.heartbeats().silent.contains_key("n1")).await;
+    assert!(nodes.lagging(Revision(9)).is_empty(), "it sends to nobody");
+    let mut news = nodes.applied_news();
+    beats
+        .try_send("{\"agentId\":\"a\",\"applied\":7}\n")
+        .unwrap();
+    news.changed().await.unwrap();
+    assert!(nodes.lagging(Revision(7)).is_empty());
+    assert_eq!(nodes.lagging(Revision(9)), ["n1"]);
+    beats.try_send("{\"agentId\":\"a\",\"seq\":1}\n").unwrap();
+    beats
+        .try_send("{\"agentId\":\"a\",\"applied\":9}\n")
+        .unwrap();
+    news.changed().await.unwrap();
+    assert!(
+        nodes.lagging(Revision(9)).is_empty(),
+        "the line without it changed nothing"
+    );
+    serving.abort();
+}

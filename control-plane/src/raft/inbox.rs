@@ -27,6 +27,8 @@ pub(crate) struct Proposal {
     pub(crate) command: Command,
     /// Its encoding.
     pub(crate) bytes: Vec<u8>,
+    /// The one term in which it may come into the log.
+    pub(crate) only_in: Option<u64>,
     pub(crate) reply: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
     pub(crate) permit: Permit,
 }

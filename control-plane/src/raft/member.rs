@@ -160,7 +160,7 @@ impl Member {
             let leader = leader.filter(|leader| *leader != member);
             return Err(ProposeError::NotLeader { leader });
         }
-        let left = propose(&self.shared, &self.inbox, writes, at)?;
+        let left = propose(&self.shared, &self.inbox, writes, at, None)?;
         Ok(WriteTicket {
             left: left.into(),
             outcomes: Vec::new(),

@@ -212,11 +212,17 @@ impl Node {
         (self.raw.raft.state == StateRole::Leader).then_some(self.raw.raft.term)
     }
 
-    /// Appends commands, several in one entry. Those that raft refuses are answered.
+    /// Appends commands, several in one entry. Those that raft refuses, or that were meant for an
+    /// earlier term, are answered.
     pub(super) fn propose(&mut self, proposals: Vec<Proposal>) {
         let mut bytes = 0;
         let mut group = Vec::new();
+        let term = self.raw.raft.term;
         for proposal in proposals {
+            if proposal.only_in.is_some_and(|only| only != term) {
+                proposal.fail(ProposeError::NotLeader { leader: None });
+                continue;
+            }
             let len = packing::PACK_OVERHEAD + proposal.bytes.len();
             if bytes > 0 && bytes + len > ENTRY_BYTES {
                 self.propose_entry(std::mem::take(&mut group));

@@ -111,6 +111,12 @@ impl Shared {
         *self.leading.borrow()
     }
 
+    /// The term in which this member leads, if its state holds everything from before.
+    pub(crate) fn leads_in(&self) -> Option<u64> {
+        let elected = self.elected();
+        elected.term.filter(|_| elected.ready)
+    }
+
     /// Whether this member leads and is the only voter.
     pub(crate) fn is_leading_alone(&self) -> bool {
         self.is_leading() && self.status_mut().voters.len() == 1

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use skiff_engine::network::SettingsError;
+
 use crate::bootstrap::BootstrapError;
 use crate::joining::JoinError;
 use crate::listener::TlsError;
@@ -41,6 +43,9 @@ pub enum ServerError {
     /// The name is not one.
     #[error("{0}")]
     Name(String),
+    /// The ranges of addresses cannot be used.
+    #[error("use the ranges of addresses")]
+    Network(#[source] SettingsError),
     /// Who this server is.
     #[error("find this server's place in the cluster")]
     Join(#[from] JoinError),

@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::forward;
 use crate::http::{self, Api};
 use crate::join::{self, Join};
+use crate::network::{self, applied::Applied};
 use crate::nodes::Nodes;
 use crate::peers::Peers;
 use crate::pki::Pki;
@@ -21,10 +22,12 @@ pub(super) fn all(
     hub: &WatchHub,
     nodes: &Nodes,
     peers: &Peers,
+    applied: &Applied,
 ) -> Router {
     let store = cluster.store().clone();
     let api = Api::new(store.clone(), hub.clone(), nodes.clone());
     let backup = backup::router(store.clone(), pki.clone());
+    let network = network::router(store.clone(), hub.clone(), applied.clone());
     let join = Join {
         store: store.clone(),
         nodes: nodes.clone(),
@@ -33,6 +36,7 @@ pub(super) fn all(
     let router = join::router(join)
         .merge(cluster.router())
         .merge(backup)
+        .merge(network)
         .merge(http::router(Arc::new(api)));
     forward::layer(router, store, peers.clone())
 }

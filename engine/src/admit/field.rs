@@ -205,6 +205,13 @@ impl Errors {
         self.add("FieldValueTooLong", at, "Too long".into(), &detail);
     }
 
+    /// There are more items here than so many.
+    pub(super) fn too_many(&mut self, at: &At<'_, '_>, items_max: usize) {
+        let shown = format!("Too many: {}", at.len());
+        let detail = format!("must have at most {items_max} items");
+        self.add("FieldValueTooMany", at, shown, &detail);
+    }
+
     fn add(&mut self, reason: &str, at: &At<'_, '_>, mut message: String, detail: &str) {
         if !detail.is_empty() {
             message.push_str(": ");

@@ -28,14 +28,22 @@ const SERVER_OWNED: [&str; 5] = [
 /// Whether the server counts the changes of this kind's `spec`.
 pub(super) const fn counts_generations(kind: Kind) -> bool {
     match kind {
-        Kind::Pod | Kind::Deployment | Kind::ReplicaSet => true,
+        Kind::Pod
+        | Kind::Deployment
+        | Kind::ReplicaSet
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => true,
         Kind::Namespace
         | Kind::Node
         | Kind::ConfigMap
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => false,
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice => false,
     }
 }
 
@@ -115,6 +123,7 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
     let name = meta.field("name");
     let rule = match kind {
         Kind::Namespace => names::dns_label,
+        Kind::Service => names::dns_1035_label,
         Kind::Node
         | Kind::Pod
         | Kind::ConfigMap
@@ -123,7 +132,12 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
         | Kind::ServiceAccount
         | Kind::Deployment
         | Kind::ReplicaSet
-        | Kind::Lease => names::dns_subdomain,
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => names::dns_subdomain,
     };
     if name.text().is_empty() {
         errors.required(&name, "name or generateName is required");

@@ -25,6 +25,13 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or \
     '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is \
     '[-._a-zA-Z0-9]+')";
+const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', \
+    start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or \
+    'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS \
+    subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an \
+    alphanumeric character (e.g. '*.example.com', regex used for validation is \
+    '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const ENV_NAME: &str = "a valid environment variable name must consist only of printable ASCII \
     characters other than '='";
 
@@ -36,6 +43,44 @@ pub(super) fn dns_label(text: &str) -> Problems {
     }
     if !is_dns_label(text) {
         problems.push(LABEL);
+    }
+    problems
+}
+
+/// A DNS-1035 label: services, whose names may stand first in a name of DNS and in a variable.
+pub(super) fn dns_1035_label(text: &str) -> Problems {
+    let mut problems = Vec::new();
+    if text.len() > 63 {
+        problems.push("must be no more than 63 bytes");
+    }
+    if !is_dns_label(text) || !text.starts_with(|first: char| first.is_ascii_lowercase()) {
+        problems.push(DNS_1035);
+    }
+    problems
+}
+
+/// The host of a rule: a subdomain, or one with `*` for its first label.
+pub(super) fn host(text: &str) -> Problems {
+    if !text.contains('*') {
+        return dns_subdomain(text);
+    }
+    let mut problems = Vec::new();
+    if text.len() > 253 {
+        problems.push("must be no more than 253 bytes");
+    }
+    let rest = text.strip_prefix("*.");
+    if !rest.is_some_and(|rest| rest.split('.').all(is_dns_label)) {
+        problems.push(WILDCARD);
+    }
+    problems
+}
+
+/// A domain name of at least two labels; a dot at its end is allowed.
+pub(super) fn domain(text: &str) -> Problems {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let problems = dns_subdomain(text);
+    if problems.is_empty() && !text.contains('.') {
+        return vec!["should be a domain with at least two segments separated by dots"];
     }
     problems
 }
@@ -126,7 +171,7 @@ pub(super) fn env_name(text: &str) -> Problems {
     }
 }
 
-/// The name of a container's port.
+/// The name of a container's port, also where something points to it.
 pub(super) fn port_name(text: &str) -> Problems {
     let mut problems = Vec::new();
     if text.len() > 15 {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use skiff_api::Kind;
 
 use super::field::{At, Errors};
-use super::{config, entry, map, metadata, namespace, node, pod, records, workload};
+use super::{config, entry, map, metadata, namespace, network, node, pod, records, workload};
 
 /// Fills in what the user left out. Doing it twice changes nothing more.
 pub(super) fn default(kind: Kind, value: &mut Value) {
@@ -16,7 +16,12 @@ pub(super) fn default(kind: Kind, value: &mut Value) {
         Kind::Secret => config::default_secret(value),
         Kind::Deployment => workload::default_deployment(value),
         Kind::ReplicaSet => workload::default_replica_set(value),
-        Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease => {}
+        Kind::Service => network::default_service(value),
+        Kind::Endpoints => network::default_endpoints(value),
+        Kind::EndpointSlice => network::default_slice(value),
+        Kind::IngressClass => network::default_ingress_class(value),
+        Kind::NetworkPolicy => network::default_policy(value),
+        Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease | Kind::Ingress => {}
     }
 }
 
@@ -33,13 +38,21 @@ pub(super) fn begin(kind: Kind, value: &mut Value) {
         Kind::ReplicaSet => {
             map(value).insert("status".into(), serde_json::json!({"replicas": 0}));
         }
+        Kind::Service | Kind::Ingress => {
+            let status = serde_json::json!({"loadBalancer": {}});
+            map(value).insert("status".into(), status);
+        }
         // An agent creates its Node with the status that it found.
         Kind::Node
         | Kind::ConfigMap
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => {}
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -50,11 +63,22 @@ pub(super) fn keep(kind: Kind, before: &Value, value: &mut Value) {
             keep_field(before, value, "status");
             namespace::keep_finalizers(before, value);
         }
-        Kind::Node | Kind::Pod | Kind::Deployment | Kind::ReplicaSet => {
+        Kind::Node | Kind::Pod | Kind::Deployment | Kind::ReplicaSet | Kind::Ingress => {
             keep_field(before, value, "status");
         }
+        Kind::Service => {
+            keep_field(before, value, "status");
+            network::keep_service(before, value);
+        }
         Kind::Secret => config::keep_secret(before, value),
-        Kind::ConfigMap | Kind::Event | Kind::ServiceAccount | Kind::Lease => {}
+        Kind::ConfigMap
+        | Kind::Event
+        | Kind::ServiceAccount
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -92,6 +116,12 @@ pub(super) fn validate(kind: Kind, object: &At<'_, '_>, errors: &mut Errors) {
         Kind::Deployment => workload::validate_deployment(object, errors),
         Kind::ReplicaSet => workload::validate_replica_set(object, errors),
         Kind::Lease => records::validate_lease(object, errors),
+        Kind::Service => network::validate_service(object, errors),
+        Kind::Endpoints => network::validate_endpoints(object, errors),
+        Kind::EndpointSlice => network::validate_slice(object, errors),
+        Kind::Ingress => network::validate_ingress(object, errors),
+        Kind::IngressClass => network::validate_ingress_class(object, errors),
+        Kind::NetworkPolicy => network::validate_policy(object, errors),
     }
 }
 
@@ -103,7 +133,16 @@ pub(super) fn validate_update(kind: Kind, old: &At<'_, '_>, new: &At<'_, '_>, er
         Kind::Secret => config::validate_secret_update(old, new, errors),
         Kind::Deployment | Kind::ReplicaSet => workload::validate_update(old, new, errors),
         Kind::Node => node::validate_update(old, new, errors),
-        Kind::Namespace | Kind::Event | Kind::ServiceAccount | Kind::Lease => {}
+        Kind::Service => network::validate_service_update(old, new, errors),
+        Kind::EndpointSlice => network::validate_slice_update(old, new, errors),
+        Kind::IngressClass => network::validate_ingress_class_update(old, new, errors),
+        Kind::Namespace
+        | Kind::Event
+        | Kind::ServiceAccount
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::Ingress
+        | Kind::NetworkPolicy => {}
     }
 }
 
@@ -112,12 +151,18 @@ pub(super) fn validate_status(kind: Kind, object: &At<'_, '_>, errors: &mut Erro
     match kind {
         Kind::Pod => pod::validate_status(object, errors),
         Kind::Deployment | Kind::ReplicaSet => workload::validate_status(object, errors),
+        Kind::Service => network::validate_service_status(object, errors),
+        Kind::Ingress => network::validate_balancer(object, errors),
         Kind::Node
         | Kind::Namespace
         | Kind::ConfigMap
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => {}
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => {}
     }
 }

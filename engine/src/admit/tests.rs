@@ -4,6 +4,7 @@ mod defaults;
 mod delete;
 mod invalid;
 mod laws;
+mod network;
 mod subresources;
 mod updates;
 
@@ -83,6 +84,21 @@ fn deployment() -> Value {
         "selector": {"matchLabels": {"app": "front"}},
         "template": {"metadata": {"labels": {"app": "front"}},
             "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}})
+}
+
+/// The causes of a refusal, one a line.
+fn causes(result: Result<Object, Status>) -> String {
+    let status = match result {
+        Ok(object) => return format!("admitted {object:?}"),
+        Err(status) => status,
+    };
+    let details = status.details.unwrap();
+    let lines: Vec<String> = details
+        .causes
+        .iter()
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect();
+    lines.join("\n")
 }
 
 /// Sets, or with null removes, what a JSON pointer names; the way there is made.

@@ -30,6 +30,15 @@ const REFUSED: [&str; 8] = [
 /// Settings of a security context for which a node refuses the pod.
 const REFUSED_SECURITY: [&str; 3] = ["appArmorProfile", "seLinuxOptions", "windowsOptions"];
 
+/// Fields of a service's spec that nothing acts on.
+const IGNORED_OF_SERVICES: [&str; 5] = [
+    "healthCheckNodePort",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "trafficDistribution",
+];
+
 /// Sources of volumes that can be mounted.
 const VOLUMES: [&str; 6] = [
     "configMap",
@@ -51,13 +60,19 @@ pub fn warnings(kind: Kind, value: &Value) -> Vec<String> {
         Kind::Deployment | Kind::ReplicaSet => {
             found.pod(&spec.field("template").field("spec"));
         }
+        Kind::Service => found.service(&spec),
+        Kind::EndpointSlice => found.slice(&object),
+        Kind::IngressClass => found.ignored(&spec, &["parameters"]),
         Kind::Namespace
         | Kind::Node
         | Kind::ConfigMap
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => {}
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::Ingress
+        | Kind::NetworkPolicy => {}
     }
     found.0
 }
@@ -128,6 +143,29 @@ impl Warnings {
         }
         for source in volume.field("projected").field("sources").each() {
             self.refused(&source, &["clusterTrustBundle", "serviceAccountToken"]);
+        }
+    }
+
+    fn service(&mut self, spec: &At<'_, '_>) {
+        let of = spec.field("type");
+        let ports = spec.field("allocateLoadBalancerNodePorts");
+        if of.text() == "LoadBalancer" && ports.exists() && !ports.is_true() {
+            self.add(
+                &ports,
+                "there is no load balancer here, without node ports nobody outside reaches the service",
+            );
+        } else if of.text() == "LoadBalancer" {
+            self.add(
+                &of,
+                "there is no load balancer here, the service is reached at the ports of the nodes",
+            );
+        }
+        self.ignored(spec, &IGNORED_OF_SERVICES);
+    }
+
+    fn slice(&mut self, slice: &At<'_, '_>) {
+        for endpoint in slice.field("endpoints").each() {
+            self.ignored(&endpoint, &["deprecatedTopology", "hints"]);
         }
     }
 

@@ -132,6 +132,21 @@ static NODE: Shape = Shape {
     ],
 };
 
+// Ports are told apart by their number alone, though two protocols may share it: Kubernetes' own
+// oddity, which its clients reckon with.
+static SERVICE: Shape = Shape {
+    fields: &[
+        ("metadata", Map(&METADATA)),
+        (
+            "spec",
+            Map(&Shape {
+                fields: &[("ports", ListBy("port", &PLAIN))],
+            }),
+        ),
+        ("status", Map(&CONDITIONS)),
+    ],
+};
+
 static SERVICE_ACCOUNT: Shape = Shape {
     fields: &[
         ("metadata", Map(&METADATA)),
@@ -151,6 +166,15 @@ pub(super) fn of(kind: Kind) -> &'static Shape {
         Kind::Namespace => &NAMESPACE,
         Kind::Node => &NODE,
         Kind::ServiceAccount => &SERVICE_ACCOUNT,
-        Kind::ConfigMap | Kind::Secret | Kind::Event | Kind::Lease => &WITH_METADATA,
+        Kind::Service => &SERVICE,
+        Kind::ConfigMap
+        | Kind::Secret
+        | Kind::Event
+        | Kind::Lease
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => &WITH_METADATA,
     }
 }

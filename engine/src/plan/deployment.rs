@@ -44,7 +44,13 @@ fn wakes(state: &State, change: &Change) -> Vec<Key> {
         | Kind::Secret
         | Kind::Event
         | Kind::ServiceAccount
-        | Kind::Lease => Vec::new(),
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => Vec::new(),
     }
 }
 

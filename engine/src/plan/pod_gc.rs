@@ -38,7 +38,13 @@ fn wakes(state: &State, change: &Change) -> Vec<Key> {
         | Kind::ServiceAccount
         | Kind::Deployment
         | Kind::ReplicaSet
-        | Kind::Lease => Vec::new(),
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => Vec::new(),
     }
 }
 

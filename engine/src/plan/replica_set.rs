@@ -55,7 +55,13 @@ fn wakes(state: &State, change: &Change) -> Vec<Key> {
         | Kind::Event
         | Kind::ServiceAccount
         | Kind::Deployment
-        | Kind::Lease => Vec::new(),
+        | Kind::Lease
+        | Kind::Service
+        | Kind::Endpoints
+        | Kind::EndpointSlice
+        | Kind::Ingress
+        | Kind::IngressClass
+        | Kind::NetworkPolicy => Vec::new(),
     }
 }
 

@@ -80,7 +80,10 @@ fn a_change_wakes_those_whom_it_concerns() {
         .get(&Key::cluster(Kind::Node, "n1"))
         .unwrap()
         .clone();
-    assert_eq!(woken(&mut world, Write::remove(&node)), "pod_gc: nodes/n1");
+    assert_eq!(
+        woken(&mut world, Write::remove(&node)),
+        "pod_gc: nodes/n1, node_cidr: nodes/"
+    );
     let account = world.list(Kind::ServiceAccount).remove(0);
     assert_eq!(
         woken(&mut world, Write::remove(&account)),

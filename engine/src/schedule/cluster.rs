@@ -124,7 +124,13 @@ impl Cluster {
             | Kind::ServiceAccount
             | Kind::Deployment
             | Kind::ReplicaSet
-            | Kind::Lease => {}
+            | Kind::Lease
+            | Kind::Service
+            | Kind::Endpoints
+            | Kind::EndpointSlice
+            | Kind::Ingress
+            | Kind::IngressClass
+            | Kind::NetworkPolicy => {}
         }
     }
 

@@ -4,28 +4,28 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
+use skiff_api::Revision;
 use skiff_client::Client;
+use skiff_gateway::Gateway;
+use skiff_network::routes::Overlay;
+use skiff_network::{Catalog, follow};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::ENGINE_RETRY;
+use super::{ENGINE_RETRY, gateway};
 use crate::config::AgentConfig;
 use crate::desired::{self, Desired};
 use crate::directory::{Directory, Known};
-use crate::events;
 use crate::fields::Place;
 use crate::identity::{Home, Identity, wall_clock};
 use crate::memory::Failures;
+use crate::network::{Network, NetworkState};
 use crate::node::{Facts, NodeKeeper};
-use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
-use crate::runtime::Runtime;
-use crate::servers::Servers;
-use crate::statuses::Statuses;
-use crate::tunnel::Tunnel;
-use crate::volumes::Volumes;
-use crate::work::Tools;
+use crate::work::{Names, Tools};
+use crate::{events, probe::Probes, resolver, runtime::Runtime, servers::Servers};
+use crate::{statuses::Statuses, tunnel::Tunnel, volumes::Volumes};
 
 /// Images pulled at once: more of them share the same wire.
 const PULLS_MAX: usize = 3;
@@ -36,7 +36,15 @@ pub(super) struct Agent {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) client: Client,
     pub(super) facts: Facts,
+    pub(super) overlay: Overlay,
     pub(super) tasks: JoinSet<()>,
+}
+
+/// What the reconciler hears from others.
+struct Hears {
+    wake: Arc<Notify>,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    network: watch::Receiver<NetworkState>,
 }
 
 impl Agent {
@@ -46,12 +54,26 @@ impl Agent {
         identity: watch::Receiver<Arc<Identity>>,
         servers: Known,
         home: &Home,
-        stop: &CancellationToken,
-    ) {
+        (gateway, stop): (Option<Gateway>, &CancellationToken),
+    ) -> Option<gateway::Running> {
         let wake = Arc::new(Notify::new());
         let (view, shown) = watch::channel(View::default());
         let (engine, engine_state) = watch::channel(EngineState::None);
-        self.start_reconciler(&wake, view, engine, stop);
+        let (shown_catalog, catalog) = watch::channel(Arc::new(Catalog::default()));
+        self.tasks
+            .spawn(follow::follow(self.client.clone(), shown_catalog));
+        let (network, mut applied) = self.start_network(&wake, catalog.clone());
+        let gateway = gateway.map(|gateway| {
+            let running = self.start_gateway(gateway, catalog.clone());
+            applied = self.both(applied.clone(), running.applied.clone());
+            running
+        });
+        let hears = Hears {
+            wake: Arc::clone(&wake),
+            catalog,
+            network: network.clone(),
+        };
+        self.start_reconciler(hears, view, engine, stop);
         let (connected, links) = watch::channel(BTreeSet::new());
         let tunnel = Arc::new(Tunnel {
             agent_id: self.facts.agent_id.clone(),
@@ -59,6 +81,7 @@ impl Agent {
             heartbeat: self.config.heartbeat,
             runtime: Arc::clone(&self.runtime),
             view: shown,
+            applied,
             connected,
         });
         let (known, servers) = watch::channel(Arc::new(servers));
@@ -73,16 +96,42 @@ impl Agent {
             client: self.client.clone(),
             facts: self.facts.clone(),
             engine: engine_state,
+            network,
         };
         let until = stop.clone();
         self.tasks
             .spawn(async move { keeper.run(links, until).await });
         self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
+        gateway
+    }
+
+    /// Says how the network is, and up to which revision the catalog is in effect here.
+    fn start_network(
+        &mut self,
+        wake: &Arc<Notify>,
+        catalog: watch::Receiver<Arc<Catalog>>,
+    ) -> (watch::Receiver<NetworkState>, watch::Receiver<Revision>) {
+        let (state, network) = watch::channel(NetworkState::default());
+        let (applied, in_effect) = watch::channel(Revision(0));
+        let task = Network {
+            client: self.client.clone(),
+            runtime: Arc::clone(&self.runtime),
+            node: self.facts.name.as_str().into(),
+            address: self.facts.ip,
+            mode: self.config.network,
+            overlay: self.overlay,
+            catalog,
+            state,
+            applied,
+            wake: Arc::clone(wake),
+        };
+        self.tasks.spawn(task.run());
+        (network, in_effect)
     }
 
     fn start_reconciler(
         &mut self,
-        wake: &Arc<Notify>,
+        hears: Hears,
         view: watch::Sender<View>,
         engine: watch::Sender<EngineState>,
         stop: &CancellationToken,
@@ -108,13 +157,16 @@ impl Agent {
                 memory_bytes: self.facts.memory_bytes,
             },
             failures: Mutex::new(Failures::default()),
+            names: self.start_resolver(hears.catalog.clone()),
+            catalog: hears.catalog,
             clock: Arc::new(wall_clock),
+            network: hears.network,
         };
         let reconciler = Reconciler {
             tools: Arc::new(tools),
             desired,
-            wake: Arc::clone(wake),
-            probes: Probes::new(Arc::clone(&self.runtime), events, Arc::clone(wake)),
+            wake: Arc::clone(&hears.wake),
+            probes: Probes::new(Arc::clone(&self.runtime), events, hears.wake),
             statuses: statuses.clone(),
             scheme: self.facts.engine.runtime_name.clone(),
             view,
@@ -129,6 +181,30 @@ impl Agent {
         let (client, node) = (self.client.clone(), self.facts.name.clone());
         self.tasks
             .spawn(async move { desired::follow(client, &node, &told).await });
+    }
+}
+
+impl Agent {
+    /// Keeps the node's resolver; pods are told of it as soon as it has an address.
+    fn start_resolver(&mut self, catalog: watch::Receiver<Arc<Catalog>>) -> Names {
+        let (shown, cluster) = watch::channel(None);
+        let data_dir = &self.config.data_dir;
+        let keeper = resolver::Keeper {
+            client: self.client.clone(),
+            node: self.facts.name.clone(),
+            program: self.config.program.clone(),
+            dir: std::path::absolute(data_dir)
+                .unwrap_or_else(|_| data_dir.clone())
+                .join("dns"),
+            resolv_conf: self.config.resolv_conf.clone(),
+            catalog,
+            shown,
+        };
+        self.tasks.spawn(keeper.run());
+        Names {
+            cluster,
+            host_file: self.config.resolv_conf.clone(),
+        }
     }
 }
 

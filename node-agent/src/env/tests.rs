@@ -18,7 +18,13 @@ fn refs() -> Refs {
     refs
 }
 
-fn environment(mut container: Value) -> Result<String, String> {
+mod service_variables;
+
+fn environment(container: Value) -> Result<String, String> {
+    environment_with(container, &[])
+}
+
+fn environment_with(mut container: Value, given: &[(String, String)]) -> Result<String, String> {
     container["name"] = json!("web");
     let pod = json!({
         "metadata": {"namespace": "shop", "name": "front", "uid": "u",
@@ -34,7 +40,7 @@ fn environment(mut container: Value) -> Result<String, String> {
         memory_bytes: 1 << 30,
     };
     let container = pod.container("web").expect("there");
-    let env = build(container, &pod, &refs(), &place)
+    let env = build(container, &pod, &refs(), &place, given.to_vec())
         .map_err(|error| crate::chain::Chain(&error).to_string())?;
     Ok(env
         .iter()
@@ -195,4 +201,19 @@ fn all_references_are_asked_for() {
         .map(|name| name.name)
         .collect();
     assert_eq!(names, ["a", "c", "b", "d"]);
+}
+
+#[test]
+fn variables_of_services_are_there_and_give_way() {
+    let given =
+        ["CART_PORT", "CART_SERVICE_HOST"].map(|name| (name.to_owned(), "given".to_owned()));
+    let container = json!({"env": [
+        {"name": "URL", "value": "http://$(CART_SERVICE_HOST)"},
+        {"name": "CART_PORT", "value": "own"},
+    ]});
+    let env = environment_with(container, &given).unwrap();
+    assert_eq!(
+        env,
+        "CART_PORT=own CART_SERVICE_HOST=given URL=http://given"
+    );
 }

@@ -4,7 +4,19 @@ use serde_json::{Value, json};
 use skiff_api::Millis;
 
 use super::Pressure;
+use crate::network::NetworkState;
 use crate::reconcile::EngineState;
+
+/// What conditions are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// How the engine is.
+    pub engine: EngineState,
+    /// How the pod network is.
+    pub network: NetworkState,
+    /// What is short on the machine.
+    pub pressure: Pressure,
+}
 
 /// A condition as it should be.
 struct Wanted {
@@ -15,15 +27,10 @@ struct Wanted {
 }
 
 /// All conditions, if one of the agent's own is not as it should be; those of others stay.
-pub(super) fn conditions(
-    engine: &EngineState,
-    pressure: Pressure,
-    found: &Value,
-    now: Millis,
-) -> Option<Value> {
+pub(super) fn conditions(health: &Health, found: &Value, now: Millis) -> Option<Value> {
     let mut all: Vec<Value> = found.as_array().cloned().unwrap_or_default();
     let mut changed = false;
-    for wanted in wanted(engine, pressure) {
+    for wanted in wanted(health) {
         let old = all
             .iter_mut()
             .find(|condition| condition["type"] == wanted.type_);
@@ -57,7 +64,8 @@ pub(super) fn conditions(
     changed.then_some(Value::Array(all))
 }
 
-fn wanted(engine: &EngineState, pressure: Pressure) -> [Wanted; 4] {
+fn wanted(health: &Health) -> [Wanted; 5] {
+    let pressure = health.pressure;
     let (memory_reason, memory) = match pressure.memory {
         true => (
             "KubeletHasInsufficientMemory",
@@ -72,7 +80,7 @@ fn wanted(engine: &EngineState, pressure: Pressure) -> [Wanted; 4] {
         true => ("KubeletHasDiskPressure", "kubelet has disk pressure"),
         false => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     };
-    let (ready, ready_reason, ready_message) = match engine {
+    let (ready, ready_reason, ready_message) = match &health.engine {
         Some(Ok(())) => (
             true,
             "KubeletReady",
@@ -89,6 +97,7 @@ fn wanted(engine: &EngineState, pressure: Pressure) -> [Wanted; 4] {
             "the container runtime was not asked yet".to_owned(),
         ),
     };
+    let (no_network, network_reason, network) = health.network.unavailable();
     let wanted = |type_, holds, reason, message| Wanted {
         type_,
         holds,
@@ -106,5 +115,6 @@ fn wanted(engine: &EngineState, pressure: Pressure) -> [Wanted; 4] {
         wanted("DiskPressure", pressure.disk, disk_reason, disk.to_owned()),
         wanted("PIDPressure", false, "KubeletHasSufficientPID", pids),
         wanted("Ready", ready, ready_reason, ready_message),
+        wanted("NetworkUnavailable", no_network, network_reason, network),
     ]
 }

@@ -17,6 +17,9 @@ const MEMORY_LOW: u64 = 100 << 20;
 /// it only shows.
 const DISK_LOW_PERCENT: u64 = 5;
 
+/// Where the node's gateway listens.
+const GATEWAY: &str = "network.skiff.io/gateway";
+
 /// What the node's object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -30,6 +33,9 @@ pub struct Facts {
     pub hostname: String,
     /// Labels that the user gave.
     pub labels: BTreeMap<String, String>,
+    /// What others must know to send packets to its pods: annotations, those without a value to be
+    /// taken away.
+    pub network: BTreeMap<String, Option<String>>,
     /// The engine and its machine.
     pub engine: EngineInfo,
     /// CPU to give, in millicores.
@@ -69,12 +75,19 @@ impl Facts {
         let cpus = i64::from(engine.cpus).saturating_mul(1000);
         let memory = i64::try_from(engine.memory_bytes).unwrap_or(i64::MAX);
         let uname = rustix::system::uname();
+        let found = || config.servers.iter().find_map(own_address);
+        let ip = config.node_ip.or_else(found);
+        let mut network = crate::network::annotations(config.network, ip);
+        let gateway = config.gateway.as_ref();
+        network.insert(
+            GATEWAY.into(),
+            gateway.map(|gateway| gateway.listen.to_string()),
+        );
         Self {
             name: config.name.clone(),
             agent_id,
-            ip: config
-                .node_ip
-                .or_else(|| config.servers.iter().find_map(own_address)),
+            ip,
+            network,
             hostname: uname.nodename().to_string_lossy().into_owned(),
             labels: config.labels.clone(),
             cpu_millicores: config.capacity.cpu_millicores.unwrap_or(cpus),

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use skiff_api::{Millis, quantity};
 
-use super::conditions::conditions;
-use super::{Facts, Pressure};
-use crate::reconcile::EngineState;
+use super::Facts;
+use super::conditions::{Health, conditions};
 
 /// The version of Kubernetes whose agent this behaves as, and our own.
 const KUBELET_VERSION: &str = concat!("v1.33.0-skiff", env!("CARGO_PKG_VERSION"));
@@ -21,7 +20,10 @@ pub fn object(facts: &Facts) -> Value {
         "metadata": {
             "name": facts.name,
             "labels": labels(facts),
-            "annotations": annotations(facts),
+            "annotations": annotations(facts)
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, json!(value?))))
+                .collect::<Map<_, _>>(),
         },
         "spec": {},
         "status": {},
@@ -36,25 +38,31 @@ fn labels(facts: &Facts) -> BTreeMap<String, String> {
     labels
 }
 
-fn annotations(facts: &Facts) -> BTreeMap<String, String> {
-    BTreeMap::from([("skiff.io/agent-id".into(), facts.agent_id.clone())])
+/// The agent's annotations; one without a value must not be there.
+fn annotations(facts: &Facts) -> BTreeMap<String, Option<String>> {
+    let mut annotations = facts.network.clone();
+    annotations.insert("skiff.io/agent-id".into(), Some(facts.agent_id.clone()));
+    annotations
 }
 
 /// The merge patch that brings the agent's labels and annotations to what they should be; none if
 /// they are. What others have put there stays.
 #[must_use]
 pub fn changes(facts: &Facts, found: &Value) -> Option<Value> {
-    let differing = |field: &str, wanted: BTreeMap<String, String>| {
+    let differing = |field: &str, wanted: BTreeMap<String, Option<String>>| {
         let path = format!("/metadata/{field}");
         let found = found.pointer(&path).unwrap_or(&Value::Null);
         let differing = wanted
             .into_iter()
-            .filter(|(key, value)| found[key] != *value);
+            .filter(|(key, value)| found[key] != json!(value));
         differing
             .map(|(key, value)| (key, json!(value)))
             .collect::<Map<_, _>>()
     };
-    let labels = differing("labels", labels(facts));
+    let labels = labels(facts)
+        .into_iter()
+        .map(|(key, value)| (key, Some(value)));
+    let labels = differing("labels", labels.collect());
     let annotations = differing("annotations", annotations(facts));
     if labels.is_empty() && annotations.is_empty() {
         return None;
@@ -64,13 +72,7 @@ pub fn changes(facts: &Facts, found: &Value) -> Option<Value> {
 
 /// The merge patch that brings the status to what it should be; none if it is.
 #[must_use]
-pub fn status(
-    facts: &Facts,
-    engine: &EngineState,
-    pressure: Pressure,
-    found: &Value,
-    now: Millis,
-) -> Option<Value> {
+pub fn status(facts: &Facts, health: &Health, found: &Value, now: Millis) -> Option<Value> {
     let resources = resources(facts);
     let mut wanted = Map::new();
     wanted.insert("capacity".into(), resources.clone());
@@ -83,7 +85,7 @@ pub fn status(
     );
     let found = &found["status"];
     wanted.retain(|field, value| found[field.as_str()] != *value);
-    if let Some(conditions) = conditions(engine, pressure, &found["conditions"], now) {
+    if let Some(conditions) = conditions(health, &found["conditions"], now) {
         wanted.insert("conditions".into(), conditions);
     }
     (!wanted.is_empty()).then(|| json!({ "status": wanted }))

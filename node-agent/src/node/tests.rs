@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use skiff_api::Millis;
+use skiff_network::routes::Mode;
 
 use super::*;
 use crate::runtime::simulated::SimRuntime;
@@ -15,6 +16,7 @@ fn facts() -> Facts {
         ip: Some([10, 0, 0, 1].into()),
         hostname: "host".into(),
         labels: BTreeMap::from([("zone".into(), "a".into())]),
+        network: crate::network::annotations(Mode::Auto, Some([10, 0, 0, 1].into())),
         engine: SimRuntime::machine(2, 1 << 30),
         cpu_millicores: 2000,
         memory_bytes: 1 << 30,
@@ -23,6 +25,13 @@ fn facts() -> Facts {
         machine_id: "m".into(),
         boot_id: "b".into(),
         data_dir: "/".into(),
+    }
+}
+
+fn health(engine: Result<(), String>) -> Health {
+    Health {
+        engine: Some(engine),
+        ..Health::default()
     }
 }
 
@@ -40,22 +49,21 @@ fn merge(into: &mut Value, patch: &Value) {
 
 #[test]
 fn the_status_is_written_once_and_when_it_changes() {
-    let up = Some(Ok(()));
-    let down = Some(Err("list containers: the engine does not answer".to_owned()));
-    let calm = Pressure::default();
+    let up = health(Ok(()));
+    let down = health(Err("list containers: the engine does not answer".to_owned()));
     let mut node = object(&facts());
-    let first = status(&facts(), &up, calm, &node, Millis(0)).expect("a new node has no status");
+    let first = status(&facts(), &up, &node, Millis(0)).expect("a new node has no status");
     merge(&mut node, &first);
     assert_eq!(node["status"]["capacity"]["cpu"], "2");
     assert_eq!(node["status"]["allocatable"]["memory"], "1048576Ki");
     assert_eq!(node["status"]["addresses"][0]["address"], "10.0.0.1");
     assert_eq!(
-        status(&facts(), &up, calm, &node, Millis(9000)),
+        status(&facts(), &up, &node, Millis(9000)),
         None,
         "nothing has changed"
     );
 
-    let lost = status(&facts(), &down, calm, &node, Millis(9000)).expect("the engine is away");
+    let lost = status(&facts(), &down, &node, Millis(9000)).expect("the engine is away");
     merge(&mut node, &lost);
     let ready = node["status"]["conditions"][3].clone();
     assert_eq!(ready["status"], "False");
@@ -73,13 +81,30 @@ fn the_status_is_written_once_and_when_it_changes() {
 
 #[test]
 fn what_the_servers_say_of_a_silent_node_is_corrected() {
-    let up = Some(Ok(()));
+    let up = health(Ok(()));
     let mut node = object(&facts());
-    let first = status(&facts(), &up, Pressure::default(), &node, Millis(0)).expect("new");
+    let first = status(&facts(), &up, &node, Millis(0)).expect("new");
     merge(&mut node, &first);
     node["status"]["conditions"][3]["status"] = json!("Unknown");
-    let again = status(&facts(), &up, Pressure::default(), &node, Millis(5000)).expect("wrong");
+    let again = status(&facts(), &up, &node, Millis(5000)).expect("wrong");
     assert_eq!(again["status"]["conditions"][3]["status"], "True");
+}
+
+#[test]
+fn annotations_without_a_value_are_taken_away() {
+    let mut node = object(&facts());
+    let vtep = "network.skiff.io/vtep";
+    assert_eq!(node["metadata"]["annotations"][vtep], "0a:5b:0a:00:00:01");
+    let direct = Facts {
+        network: crate::network::annotations(Mode::Direct, Some([10, 0, 0, 1].into())),
+        ..facts()
+    };
+    let patch = changes(&direct, &node).expect("the mode differs");
+    let expected = json!({vtep: null, "network.skiff.io/mode": "direct"});
+    assert_eq!(patch["metadata"]["annotations"], expected);
+    node["metadata"]["annotations"] = object(&direct)["metadata"]["annotations"].clone();
+    assert_eq!(node["metadata"]["annotations"].get(vtep), None);
+    assert_eq!(changes(&direct, &node), None);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod create;
 mod error;
+mod ground;
 mod image;
 mod list;
 mod names;
@@ -25,8 +26,8 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::{
     Answer, Answers, ContainerId, ContainerSpec, Credentials, EngineInfo, ExecOutcome, ExecSpec,
-    ImageInfo, ImageSummary, LogChunk, LogOptions, NodeNetwork, Observed, Runtime, RuntimeError,
-    SandboxId, SandboxSpec, Step, Wake,
+    ImageInfo, ImageSummary, LogChunk, LogOptions, NetworkSpec, NodeNetwork, Observed, Runtime,
+    RuntimeError, SandboxId, SandboxSpec, Step, Wake,
 };
 use error::{Subject, classify, within};
 use names::Owner;
@@ -52,8 +53,6 @@ pub struct DockerConfig {
     /// The installation. Agents of different clusters on one Engine need different ones; it begins
     /// every name. `skiff` if there is only one.
     pub instance: String,
-    /// The range of the node's pod network, in CIDR notation; the Engine's choice if `None`.
-    pub subnet: Option<String>,
 }
 
 impl DockerConfig {
@@ -64,7 +63,6 @@ impl DockerConfig {
             host: "unix:///var/run/docker.sock".to_owned(),
             node: node.into(),
             instance: "skiff".to_owned(),
-            subnet: None,
         }
     }
 }
@@ -74,8 +72,7 @@ impl DockerConfig {
 pub struct DockerRuntime {
     docker: Docker,
     owner: Owner,
-    subnet: Option<String>,
-    ground: network::Ground,
+    ground: ground::Ground,
     details: list::Details,
 }
 
@@ -90,7 +87,6 @@ impl DockerRuntime {
             host,
             node,
             instance,
-            subnet,
         } = config;
         let path = host.strip_prefix("unix://").unwrap_or(&host);
         if !path.starts_with('/') {
@@ -104,26 +100,25 @@ impl DockerRuntime {
         Ok(Self {
             docker,
             owner: Owner { instance, node },
-            subnet,
-            ground: network::Ground::default(),
+            ground: ground::Ground::default(),
             details: list::Details::default(),
         })
-    }
-
-    async fn ground(&self) -> Result<network::Ready, RuntimeError> {
-        self.ground
-            .ready(&self.docker, &self.owner, self.subnet.as_deref())
-            .await
     }
 
     async fn create_and_start_sandbox(
         &self,
         spec: &SandboxSpec,
     ) -> Result<SandboxId, RuntimeError> {
-        let network = self.ground().await?.network_id;
+        let network = if spec.host_network {
+            self.ground.image(&self.docker).await?;
+            None
+        } else {
+            let ready = self.ground.network(&self.docker, &self.owner).await?;
+            Some(ready.network_id)
+        };
         let name = self.owner.sandbox_name(&spec.pod, spec.attempt);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let body = create::sandbox(&self.owner, spec, &network);
+        let body = create::sandbox(&self.owner, spec, network.as_deref());
         let subject = Subject::New {
             name: &name,
             image: pause::PAUSE_IMAGE,
@@ -183,10 +178,10 @@ impl Runtime for DockerRuntime {
         })
     }
 
-    fn prepare(&self) -> Answer<'_, NodeNetwork> {
+    fn prepare<'a>(&'a self, network: &'a NetworkSpec) -> Answer<'a, NodeNetwork> {
         Box::pin(async {
-            self.ground.forget();
-            self.ground().await.map(|ready| ready.network)
+            let made = self.ground.prepare(&self.docker, &self.owner, *network);
+            made.await.map(|ready| ready.network)
         })
     }
 

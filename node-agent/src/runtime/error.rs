@@ -128,6 +128,9 @@ pub enum RuntimeError {
         /// The engine's words.
         message: String,
     },
+    /// The node has no network yet that the sandbox could be on.
+    #[error("the node's pod network is not there yet")]
+    NoNetwork,
     /// The engine said no (`CreateContainerError`, `RunContainerError`, by the step).
     #[error("{message}")]
     Refused {
@@ -159,6 +162,7 @@ impl RuntimeError {
             | Self::Refused { step, .. }
             | Self::Unreadable { step, .. } => *step,
             Self::ImageMissing { .. } => Step::CreateContainer,
+            Self::NoNetwork => Step::CreateSandbox,
             Self::ImageName { .. } => Step::InspectImage,
             Self::Pull { .. } => Step::PullImage,
         }

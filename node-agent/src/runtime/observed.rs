@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use skiff_api::Millis;
+use skiff_network::catalog::Cidr;
 
 use super::{Container, ContainerId, PodRef, SandboxId};
 
@@ -113,10 +114,12 @@ pub struct EngineInfo {
 pub struct NodeNetwork {
     /// The engine's name for it.
     pub name: String,
-    /// Its range in CIDR notation, as `172.18.0.0/16`.
-    pub subnet: Option<String>,
-    /// The machine's address on it.
-    pub gateway: Option<IpAddr>,
+    /// The machine's link to it, as the kernel calls it.
+    pub bridge: String,
+    /// Its range.
+    pub subnet: Cidr,
+    /// The largest packet that its links carry, in bytes.
+    pub mtu: u32,
 }
 
 /// An image on this machine, as a list shows it.

@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 use super::{
     Answer, Answers, ContainerId, ContainerSpec, Credentials, EngineInfo, ExecOutcome, ExecSpec,
-    ImageInfo, ImageSummary, LogChunk, LogOptions, LogStream, NodeNetwork, Observed, Runtime,
-    RuntimeError, SandboxId, SandboxSpec, Step, Wake,
+    ImageInfo, ImageSummary, LogChunk, LogOptions, LogStream, NetworkSpec, NodeNetwork, Observed,
+    Runtime, RuntimeError, SandboxId, SandboxSpec, Step, Wake,
 };
 pub use images::Images;
 pub use program::{Fault, Program};
@@ -180,8 +180,8 @@ impl Runtime for SimRuntime {
         self.call(Step::Ping, |_, _| Ok(()))
     }
 
-    fn prepare(&self) -> Answer<'_, NodeNetwork> {
-        self.call(Step::CreateNetwork, |world, _| Ok(world.network()))
+    fn prepare<'a>(&'a self, network: &'a NetworkSpec) -> Answer<'a, NodeNetwork> {
+        self.call(Step::CreateNetwork, |world, _| Ok(world.prepare(network)))
     }
 
     fn list(&self) -> Answer<'_, Observed> {

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use skiff_network::catalog::Cidr;
+
 /// Which pod something belongs to. The uid tells one life of a pod from the next of that name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodRef {
@@ -46,6 +48,15 @@ impl fmt::Display for ContainerId {
     }
 }
 
+/// The network that the node's pods are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// The range of its addresses. The first one is the machine's own there.
+    pub subnet: Cidr,
+    /// The largest packet that its links carry, in bytes.
+    pub mtu: u32,
+}
+
 /// The part of a pod that its containers share: the network namespace and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxSpec {
@@ -59,8 +70,6 @@ pub struct SandboxSpec {
     pub host_network: bool,
     /// Ports of the machine that lead into the pod. Not used with `host_network`.
     pub ports: Vec<PortMapping>,
-    /// The pod's resolver; the engine's default where empty.
-    pub dns: Dns,
     /// Lines to add to `/etc/hosts`.
     pub host_aliases: Vec<HostAlias>,
     /// Namespaced kernel settings, as (`net.core.somaxconn`, `1024`).
@@ -77,7 +86,6 @@ impl SandboxSpec {
             attempt: 0,
             host_network: false,
             ports: Vec::new(),
-            dns: Dns::default(),
             host_aliases: Vec::new(),
             sysctls: Vec::new(),
         }
@@ -118,17 +126,6 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
-}
-
-/// What goes into a pod's `/etc/resolv.conf`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dns {
-    /// Name servers.
-    pub servers: Vec<IpAddr>,
-    /// Domains to try for short names.
-    pub searches: Vec<String>,
-    /// Resolver options, as `ndots:5`.
-    pub options: Vec<String>,
 }
 
 /// One address with its names for `/etc/hosts`.

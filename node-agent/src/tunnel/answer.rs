@@ -1,16 +1,14 @@
 //! Which request gets which answer on the reverse connection.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::StreamExt as _;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use skiff_api::{Reason, Status};
 
-use super::{Tunnel, logs};
+use super::{Tunnel, beats, logs};
 use crate::runtime::RuntimeError;
 
 /// An answer as it goes over the wire.
@@ -43,30 +41,12 @@ impl Tunnel {
         }
     }
 
-    /// A line at once, and one per beat without end.
     fn heartbeats(&self) -> Answer {
-        let agent_id = self.agent_id.clone();
-        let pace = self.heartbeat;
-        let beats = stream::unfold((0_u64, None), move |(seq, pacer)| {
-            let line = serde_json::json!({"agentId": agent_id, "seq": seq}).to_string() + "\n";
-            async move {
-                let mut pacer = pacer.unwrap_or_else(|| interval(pace));
-                pacer.tick().await;
-                let frame = Ok::<_, RuntimeError>(Frame::data(Bytes::from(line)));
-                Some((frame, (seq + 1, Some(pacer))))
-            }
-        });
+        let beats = beats::stream(self.agent_id.clone(), self.heartbeat, self.applied.clone());
         let mut answer = Response::new(BodyExt::boxed_unsync(StreamBody::new(beats.boxed())));
         set_type(&mut answer, "application/json");
         answer
     }
-}
-
-fn interval(pace: Duration) -> tokio::time::Interval {
-    let mut pacer = tokio::time::interval(pace);
-    // After a pause of the machine one beat is enough.
-    pacer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    pacer
 }
 
 /// An answer that is a failure.

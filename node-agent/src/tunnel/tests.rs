@@ -15,6 +15,11 @@ use crate::runtime::{Container, ContainerSpec, LogStream, SandboxSpec};
 
 /// An agent behind a pipe, with one pod that has written two lines.
 async fn agent() -> SendRequest<Empty<Bytes>> {
+    agent_that(watch::channel(Revision(0)).1).await
+}
+
+/// The same; it has put endpoints into effect.
+async fn agent_that(applied: watch::Receiver<Revision>) -> SendRequest<Empty<Bytes>> {
     let info = Arc::new(SimRuntime::machine(2, 1 << 30));
     let sim = Arc::new(SimRuntime::new("n1", info, Images::All, || {
         skiff_api::Millis(1000)
@@ -55,6 +60,7 @@ async fn agent() -> SendRequest<Empty<Bytes>> {
         heartbeat: Duration::from_secs(1),
         runtime: sim,
         view: watch::channel(view).1,
+        applied,
         connected: watch::channel(BTreeSet::new()).0,
     });
     let (ours, theirs) = tokio::io::duplex(1 << 16);
@@ -136,4 +142,29 @@ async fn the_heart_beats_at_once_and_every_second() {
         assert!(line.ends_with(b"\n"));
         assert_eq!(began.elapsed().as_secs(), u64::from(seq), "beat {seq}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn newer_endpoints_are_told_at_once_but_not_all_of_them() {
+    let (apply, applied) = watch::channel(Revision(0));
+    let mut sender = agent_that(applied).await;
+    let began = Instant::now();
+    let request = Request::get("http://agent/heartbeats")
+        .body(Empty::new())
+        .unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let mut line = async || {
+        let line = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let line: Value = serde_json::from_slice(&line).unwrap();
+        (line["applied"].as_u64(), began.elapsed().as_millis())
+    };
+    assert_eq!(line().await, (None, 0), "nobody makes use of endpoints");
+    apply.send_replace(Revision(7));
+    assert_eq!(line().await, (Some(7), 50));
+    apply.send_replace(Revision(8));
+    apply.send_replace(Revision(9));
+    assert_eq!(line().await, (Some(9), 100));
+    assert_eq!(line().await, (Some(9), 1000), "the next beat");
+    drop(apply);
+    assert_eq!(line().await, (Some(9), 2000), "it goes on");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use skiff_api::k8s_openapi::api::core::v1::Container;
 
+use super::names::Existing;
 use super::{Stopped, Work, on_disk};
 use crate::blueprint::{self, Found};
 use crate::chain::Chain;
@@ -24,6 +25,9 @@ use crate::support::unsupported;
 /// would hold its pod for ever.
 const HOOK_MAX: Duration = Duration::from_secs(120);
 
+/// How long a pod waits for the pod network before it says so: with a new node it takes a moment.
+const NETWORK_WAIT: Duration = Duration::from_secs(3);
+
 impl Work {
     fn wanted(&self) -> Result<Arc<DesiredPod>, Stopped> {
         self.desired
@@ -39,7 +43,11 @@ impl Work {
             return Err(Stopped::Failed(FailureKind::Unsupported, message));
         }
         self.tools.make_volumes(&pod).await?;
+        self.tools.write_resolv_conf(&pod, Existing::Renew).await?;
         let spec = blueprint::sandbox(&pod, attempt);
+        if !spec.host_network {
+            self.network().await?;
+        }
         let permit = self.tools.starts.acquire().await;
         let made = self.tools.runtime.run_sandbox(&spec).await;
         drop(permit);
@@ -55,6 +63,18 @@ impl Work {
         });
         self.tools.failures().clear(&self.pod.uid, WHOLE_POD);
         Ok(())
+    }
+
+    /// Waits for the pod network; where it takes long, the pod tells why it waits.
+    async fn network(&self) -> Result<(), Stopped> {
+        let mut network = self.tools.network.clone();
+        let ready = network.wait_for(|state| state.blocked().is_none());
+        if let Ok(Ok(_)) = tokio::time::timeout(NETWORK_WAIT, ready).await {
+            return Ok(());
+        }
+        let why = self.tools.network.borrow().blocked().unwrap_or_default();
+        let message = format!("network is not ready: {why}");
+        Err(Stopped::Failed(FailureKind::Network, message))
     }
 
     pub(super) async fn start_container(
@@ -74,13 +94,16 @@ impl Work {
             .tools
             .fetch(&pod.pod.namespace, env::wanted(wire))
             .await?;
-        let env = env::build(wire, &pod, &refs, &place)
+        let services = self.tools.service_env(&pod).await?;
+        let env = env::build(wire, &pod, &refs, &place, services)
             .map_err(|error| Stopped::Failed(FailureKind::Config, Chain(&error).to_string()))?;
-        let mounts = {
+        self.tools.write_resolv_conf(&pod, Existing::Keep).await?;
+        let mut mounts = {
             let (volumes, pod, wire) = (self.tools.volumes.clone(), Arc::clone(&pod), wire.clone());
             let env = env.clone();
             on_disk(move || volumes.mounts(&pod, &wire, attempt, &env)).await?
         };
+        mounts.extend(self.tools.resolv_conf_mount(&pod, wire));
         let found = Found {
             sandbox: &sandbox,
             env,
@@ -254,6 +277,8 @@ fn sort_out(error: RuntimeError, kind: FailureKind) -> Stopped {
         RuntimeError::Unreachable { .. }
         // Somebody was quicker, or it is our own of before: the next look adopts it.
         | RuntimeError::NameTaken { .. }
+        // The pod network went away meanwhile: the next try waits for it.
+        | RuntimeError::NoNetwork
         // The sandbox died meanwhile: the next look sees it.
         | RuntimeError::Gone { .. } => Stopped::Runtime(error),
         RuntimeError::ImageName { .. } => {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
 use super::{Stopped, Work};
@@ -17,11 +18,17 @@ const GRACE_MIN: Duration = Duration::from_secs(2);
 impl Work {
     /// Ends containers, all at the same time.
     pub(super) async fn stop(&self, stops: &[Stop]) -> Result<(), Stopped> {
-        let all = join_all(stops.iter().map(|stop| self.stop_one(stop))).await;
+        let left = self.leave(stops).boxed().shared();
+        let all = join_all(stops.iter().map(|stop| self.stop_one(stop, left.clone()))).await;
         all.into_iter().collect()
     }
 
-    async fn stop_one(&self, stop: &Stop) -> Result<(), Stopped> {
+    /// Hooks run while the pod is still sent something, signals come only then.
+    async fn stop_one(
+        &self,
+        stop: &Stop,
+        left: impl Future<Output = Duration>,
+    ) -> Result<(), Stopped> {
         self.announce(stop);
         let began = Instant::now();
         let hooks = match stop.why {
@@ -31,9 +38,13 @@ impl Work {
             Why::Orphaned | Why::SandboxLost => false,
         };
         let mut grace = stop.grace;
-        if hooks && self.pre_stop(stop).await {
-            grace = grace.saturating_sub(began.elapsed()).max(GRACE_MIN);
-        }
+        let hook = async { hooks && self.pre_stop(stop).await };
+        let (hooked, waited) = tokio::join!(hook, left);
+        grace = if hooked {
+            grace.saturating_sub(began.elapsed()).max(GRACE_MIN)
+        } else {
+            grace.saturating_sub(waited)
+        };
         self.tools
             .runtime
             .stop_container(&stop.id, grace)

@@ -10,8 +10,8 @@ use rig::{Rig, find, pod};
 use skiff_api::Millis;
 use skiff_node_agent::runtime::docker::{DockerConfig, DockerRuntime};
 use skiff_node_agent::runtime::{
-    ContainerId, ContainerState, Dns, ExecOutcome, ExecSpec, HostAlias, LogChunk, LogOptions,
-    LogStream, Mount, Runtime, RuntimeError, SandboxSpec, Step,
+    ContainerId, ContainerState, ExecOutcome, ExecSpec, HostAlias, LogChunk, LogOptions, LogStream,
+    Mount, Runtime, RuntimeError, SandboxSpec, Step,
 };
 
 #[tokio::test]
@@ -19,12 +19,13 @@ async fn a_pod_runs_and_a_new_agent_adopts_it() {
     let Some(rig) = Rig::new("adopt").await else {
         return;
     };
-    let network = rig.runtime.prepare().await.unwrap();
+    let network = rig.runtime.prepare(&rig.network).await.unwrap();
     assert_eq!(
-        rig.runtime.prepare().await.unwrap(),
+        rig.runtime.prepare(&rig.network).await.unwrap(),
         network,
         "the second time changes nothing"
     );
+    assert_eq!((network.subnet, network.mtu), (rig.network.subnet, 1400));
     let sandbox = rig.sandbox().await;
     let spec = rig.script(&sandbox, "web", "exec sleep 1000");
     let id = rig.runtime.create_container(&spec).await.unwrap();
@@ -418,17 +419,12 @@ async fn a_command_runs_in_a_container() {
 }
 
 #[tokio::test]
-async fn containers_of_a_pod_share_its_name_hosts_and_resolver() {
+async fn containers_of_a_pod_share_its_name_and_hosts() {
     let Some(rig) = Rig::new("shared").await else {
         return;
     };
     let mut spec = SandboxSpec::new(pod());
     spec.hostname = "my-pod".into();
-    spec.dns = Dns {
-        servers: vec![[192, 0, 2, 53].into()],
-        searches: vec!["shop.svc.cluster.local".into()],
-        options: vec!["ndots:5".into()],
-    };
     spec.host_aliases = vec![HostAlias {
         ip: [192, 0, 2, 1].into(),
         hostnames: vec!["db.example".into()],
@@ -443,12 +439,6 @@ async fn containers_of_a_pod_share_its_name_hosts_and_resolver() {
     assert_eq!(rig.exec(&id, &["/bin/hostname"]).await.1, "my-pod\n");
     let hosts = rig.exec(&id, &["/bin/cat", "/etc/hosts"]).await.1;
     assert!(hosts.contains("192.0.2.1\tdb.example"), "{hosts}");
-    let resolver = rig.exec(&id, &["/bin/cat", "/etc/resolv.conf"]).await.1;
-    assert!(
-        resolver.contains("search shop.svc.cluster.local"),
-        "{resolver}"
-    );
-    assert!(resolver.contains("ndots:5"), "{resolver}");
     assert_eq!(
         rig.exec(&id, &["/bin/cat", "/proc/sys/net/core/somaxconn"])
             .await
@@ -535,7 +525,7 @@ async fn what_every_pod_needs_is_made_again_when_it_was_lost() {
     let Some(rig) = Rig::new("ground").await else {
         return;
     };
-    let network = rig.runtime.prepare().await.unwrap();
+    let network = rig.runtime.prepare(&rig.network).await.unwrap();
     let engine = bollard::Docker::connect_with_unix_defaults().unwrap();
     engine.remove_network(&network.name).await.unwrap();
     let lost = rig

@@ -21,7 +21,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use skiff_node_agent::runtime::docker::{DockerConfig, DockerRuntime};
 use skiff_node_agent::runtime::{
     Container, ContainerId, ContainerSpec, ContainerState, ExecOutcome, ExecSpec, LogOptions,
-    LogStream, Observed, ObservedContainer, PodRef, Runtime, SandboxId, SandboxSpec,
+    LogStream, NetworkSpec, Observed, ObservedContainer, PodRef, Runtime, SandboxId, SandboxSpec,
 };
 
 const SOCKET: &str = "/var/run/docker.sock";
@@ -36,7 +36,19 @@ pub(crate) struct Rig {
     pub(crate) runtime: DockerRuntime,
     /// An image with busybox at `/bin/busybox` and `/bin/sh`, and nothing else.
     pub(crate) image: String,
+    /// The network that the pod is on.
+    pub(crate) network: NetworkSpec,
     instance: String,
+}
+
+/// One of the ranges that nobody else is likely to take at the same time.
+fn network() -> NetworkSpec {
+    let [second, third] = rand::random::<[u8; 2]>();
+    let subnet = format!("10.{}.{third}.0/24", 200 + second % 48);
+    NetworkSpec {
+        subnet: subnet.parse().unwrap(),
+        mtu: 1400,
+    }
 }
 
 impl Rig {
@@ -64,9 +76,11 @@ impl Rig {
         let rig = Self {
             runtime,
             image,
+            network: network(),
             instance,
         };
         import(busybox, &rig.instance).await;
+        rig.runtime.prepare(&rig.network).await.unwrap();
         rig
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use skiff_api::{Key, Kind};
-use skiff_node_agent::node::{Pressure, changes, object, status};
+use skiff_node_agent::network::NetworkState;
+use skiff_node_agent::node::{Health, Pressure, changes, object, status};
 
 use super::{Asked, Turn, own_object};
 use crate::context::Context;
@@ -81,11 +82,15 @@ impl Turn<'_> {
         let call = match &keeper.found {
             None => Some(Call::Create(Kind::Node, object(self.facts))),
             Some(found) => {
-                let engine = Some(Ok(()));
+                let health = Health {
+                    engine: Some(Ok(())),
+                    network: NetworkState::default(),
+                    pressure: Pressure::default(),
+                };
                 let now = Self::wall(context);
                 let own = changes(self.facts, found).map(|wanted| patch(wanted, false));
                 own.or_else(|| {
-                    let wanted = status(self.facts, &engine, Pressure::default(), found, now);
+                    let wanted = status(self.facts, &health, found, now);
                     wanted.map(|wanted| patch(wanted, true))
                 })
             }

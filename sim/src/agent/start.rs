@@ -50,6 +50,7 @@ impl Agent {
                 ip: Some(IpAddr::from(Ipv4Addr::new(10, 0, 0, last))),
                 hostname: name.clone(),
                 labels: BTreeMap::new(),
+                network: BTreeMap::new(),
                 engine,
                 cpu_millicores: i64::from(CPUS) * 1000,
                 memory_bytes: i64::try_from(MEMORY_BYTES).unwrap_or(i64::MAX),

@@ -153,7 +153,8 @@ impl Turn<'_> {
         let place = self.place();
         let config =
             |error: &dyn std::fmt::Display| Stopped::Failed(FailureKind::Config, error.to_string());
-        let env = env::build(wire, pod, &Refs::default(), &place).map_err(|err| config(&err))?;
+        let env = env::build(wire, pod, &Refs::default(), &place, Vec::new())
+            .map_err(|err| config(&err))?;
         let found = Found {
             sandbox,
             env,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Cluster, Ground, UP_MAX, items};
 use crate::api::{Api, Call, Identity};
+use crate::docker::Engine;
 use crate::hosts::Hosts;
 use crate::process::Process;
 use crate::skiff::{self, Said};
@@ -39,6 +40,23 @@ impl Cluster {
     pub fn servers_on(hosts: Hosts) -> Self {
         let count = hosts.count();
         Self::founded_on(Ground::Hosts(hosts), count)
+    }
+
+    /// One server on the first of some hosts.
+    #[must_use]
+    pub fn server_on(hosts: Hosts) -> Self {
+        Self::founded_on(Ground::Hosts(hosts), 1)
+    }
+
+    /// Starts an agent on a host, with the Engine there and further flags.
+    pub fn add_agent_on(&mut self, number: usize, name: &str, engine: &Engine, flags: &[&str]) {
+        let mut command = self.hosts().command(number, &skiff::binary());
+        command.args(self.agent_args(name));
+        if let Some(host) = &engine.host {
+            command.args(["--docker-host", host]);
+        }
+        command.args(flags);
+        self.start_agent(name, &mut command);
     }
 
     /// So many servers with a slow disk, all of them voters.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::NODES;
+use super::{NODES, request};
 use crate::shell::{self, Done, Failure, command, read, run, say};
 use crate::table::Table;
 use crate::tools;
@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Where the first server listens; the next one on the next port, and so on.
 const PORT: u16 = 16443;
+
+/// Where the first server's gateway listens; the next one's on the next port, and so on.
+const GATEWAY_PORT: u16 = 18080;
 
 /// The containers of the shop's namespace.
 const OF_SHOP: &str = "label=io.skiff.namespace=shop";
@@ -66,7 +69,9 @@ impl Cluster {
         let name = server_name(number);
         let data = self.folder.join(&name).display().to_string();
         let listen = address(number);
+        let gateway = format!("--gateway=127.0.0.1:{}", gateway_port(number));
         let mut args = vec!["server", "--data-dir", &data, "--listen", &listen];
+        args.push(&gateway);
         if self.servers > 1 {
             args.extend(["--name", &name]);
         }
@@ -101,6 +106,24 @@ impl Cluster {
     /// The server whose kubeconfig the person uses.
     pub(super) const fn asked(&self) -> usize {
         self.asked
+    }
+
+    /// The port of a gateway that outlives what the demo breaks: that of the server in use.
+    pub(super) fn gateway(&self) -> u16 {
+        gateway_port(self.asked)
+    }
+
+    /// Waits until the gateway answers requests for a path with success.
+    pub(super) fn until_served(&mut self, port: u16, path: &str) -> Done {
+        let began = Instant::now();
+        while let Err(failure) = request::get(port, path) {
+            self.all_alive()?;
+            if began.elapsed() > PATIENCE {
+                return Err(failure);
+            }
+            shell::pause(PAUSE);
+        }
+        Ok(())
     }
 
     /// From now on the person uses this server's kubeconfig.
@@ -348,6 +371,10 @@ pub(super) fn server_name(number: usize) -> String {
 
 fn address(number: usize) -> String {
     format!("127.0.0.1:{}", usize::from(PORT) + number)
+}
+
+fn gateway_port(number: usize) -> u16 {
+    GATEWAY_PORT.saturating_add(u16::try_from(number).unwrap_or_default())
 }
 
 fn label(node: &str) -> String {

@@ -375,3 +375,155 @@ fn other_kinds_print_as_recorded() {
         assert_eq!(json!(cells(kind, &object, now())), expected, "{kind}");
     }
 }
+
+/// The cells between a row's NAME and its AGE, and those behind.
+fn row(kind: Kind, object: &Value) -> String {
+    let cells = cells(kind, object, now());
+    let texts = cells.iter().skip(1).map(|cell| cell.as_str().unwrap());
+    let texts = texts.filter(|text| *text != "<unknown>");
+    texts.collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn a_service_says_where_it_is_reached() {
+    let service = |spec: Value, ingress: Value| {
+        json!({"metadata": {"name": "cart"}, "spec": spec,
+        "status": {"loadBalancer": {"ingress": ingress}}})
+    };
+    let cases = [
+        (
+            "inside",
+            json!({"type": "ClusterIP", "clusterIP": "10.43.0.9", "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}], "selector": {"b": "2", "a": "1"}}),
+            json!([]),
+            "ClusterIP | 10.43.0.9 | <none> | 80/TCP,53/UDP | a=1,b=2",
+        ),
+        (
+            "headless",
+            json!({"type": "ClusterIP", "clusterIP": "None"}),
+            json!([]),
+            "ClusterIP | None | <none> | <none> | <none>",
+        ),
+        (
+            "at the nodes",
+            json!({"type": "NodePort", "clusterIP": "10.43.0.9", "externalIPs": ["192.0.2.1"], "ports": [{"port": 80, "nodePort": 30080, "protocol": "TCP"}]}),
+            json!([]),
+            "NodePort | 10.43.0.9 | 192.0.2.1 | 80:30080/TCP | <none>",
+        ),
+        (
+            "not balanced yet",
+            json!({"type": "LoadBalancer"}),
+            json!([]),
+            "LoadBalancer | <none> | <pending> | <none> | <none>",
+        ),
+        (
+            "balanced",
+            json!({"type": "LoadBalancer"}),
+            json!([{"ip": "192.0.2.9"}, {"hostname": "lb.example"}]),
+            "LoadBalancer | <none> | 192.0.2.9,lb.example | <none> | <none>",
+        ),
+        (
+            "another name",
+            json!({"type": "ExternalName", "externalName": "db.example"}),
+            json!([]),
+            "ExternalName | <none> | db.example | <none> | <none>",
+        ),
+    ];
+    for (name, spec, ingress, expected) in cases {
+        assert_eq!(
+            row(Kind::Service, &service(spec, ingress)),
+            expected,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn endpoints_are_named_as_far_as_there_is_room() {
+    let ips = |count: usize| -> Vec<Value> {
+        (1..=count)
+            .map(|n| json!({"ip": format!("10.42.0.{n}")}))
+            .collect()
+    };
+    let mirror =
+        |count, ports: Value| json!({"subsets": [{"addresses": ips(count), "ports": ports}]});
+    let slice = |count: usize, ports: Value| {
+        let all: Vec<Value> = (1..=count)
+            .map(|n| json!({"addresses": [format!("10.42.0.{n}")]}))
+            .collect();
+        json!({"addressType": "IPv4", "endpoints": all, "ports": ports})
+    };
+    let web = || json!([{"port": 80, "name": "web"}]);
+    let cases = [
+        (Kind::Endpoints, json!({}), "<none>"),
+        (
+            Kind::Endpoints,
+            mirror(2, web()),
+            "10.42.0.1:80,10.42.0.2:80",
+        ),
+        (
+            Kind::Endpoints,
+            mirror(5, web()),
+            "10.42.0.1:80,10.42.0.2:80,10.42.0.3:80 + 2 more...",
+        ),
+        (Kind::Endpoints, mirror(1, json!([])), "10.42.0.1"),
+        (
+            Kind::EndpointSlice,
+            slice(0, json!([])),
+            "IPv4 | <unset> | <unset>",
+        ),
+        (
+            Kind::EndpointSlice,
+            slice(4, web()),
+            "IPv4 | 80 | 10.42.0.1,10.42.0.2,10.42.0.3 + 1 more...",
+        ),
+        (
+            Kind::EndpointSlice,
+            slice(1, json!([{"name": "any"}, {"name": ""}])),
+            "IPv4 | any,* | 10.42.0.1",
+        ),
+    ];
+    for (kind, object, expected) in cases {
+        assert_eq!(row(kind, &object), expected);
+    }
+}
+
+#[test]
+fn ways_in_and_policies_say_what_they_are_about() {
+    let hosts =
+        |hosts: &[&str]| -> Value { hosts.iter().map(|host| json!({"host": host})).collect() };
+    let cases = [
+        (
+            Kind::Ingress,
+            json!({"spec": {"rules": hosts(&[])}}),
+            "<none> | * |  | 80",
+        ),
+        (
+            Kind::Ingress,
+            json!({"spec": {"ingressClassName": "skiff", "rules": hosts(&["a", "b", "c", "d"]), "tls": [{}]}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}]}}}),
+            "skiff | a,b,c + 1 more... | 192.0.2.2 | 80, 443",
+        ),
+        (
+            Kind::IngressClass,
+            json!({"spec": {"controller": "skiff.io/gateway"}}),
+            "skiff.io/gateway | <none>",
+        ),
+        (
+            Kind::IngressClass,
+            json!({"spec": {"controller": "a.io/b", "parameters": {"kind": "Conf", "apiGroup": "a.io", "name": "c"}}}),
+            "a.io/b | Conf.a.io/c",
+        ),
+        (
+            Kind::NetworkPolicy,
+            json!({"spec": {"podSelector": {}}}),
+            "<none>",
+        ),
+        (
+            Kind::NetworkPolicy,
+            json!({"spec": {"podSelector": {"matchLabels": {"app": "cart"}}}}),
+            "app=cart",
+        ),
+    ];
+    for (kind, object, expected) in cases {
+        assert_eq!(row(kind, &object), expected);
+    }
+}

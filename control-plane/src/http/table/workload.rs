@@ -1,10 +1,9 @@
 //! The rows of what makes pods: Deployments and ReplicaSets.
 
 use serde_json::Value;
-use skiff_api::LabelSelector;
 
 use super::Show::Always;
-use super::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, at, items, number, or_none, text};
+use super::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, at, items, number, selector, text};
 
 pub(super) const DEPLOYMENT_COLUMNS: &[Column] = &[
     NAME,
@@ -67,7 +66,6 @@ fn wide(object: &Value) -> [Value; 3] {
             .collect();
         Value::from(texts.join(","))
     };
-    let selector = LabelSelector::from_json(at(object, "/spec/selector"));
-    let selector = selector.map_or_else(|_| "<error>".to_owned(), |found| found.to_string());
-    [each("name"), each("image"), or_none(&selector).into()]
+    let selector = selector(at(object, "/spec/selector"));
+    [each("name"), each("image"), selector.into()]
 }

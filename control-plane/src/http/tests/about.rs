@@ -29,6 +29,9 @@ configmaps
 secrets
 events
 serviceaccounts
+services
+services/status
+endpoints
 "#]]
     );
     snapbox::assert_data_eq!(
@@ -81,6 +84,8 @@ serviceaccounts
         [
             "apps",
             "coordination.k8s.io",
+            "discovery.k8s.io",
+            "networking.k8s.io",
             "authorization.k8s.io",
             "policy"
         ]

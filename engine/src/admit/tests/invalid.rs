@@ -4,21 +4,6 @@ use super::*;
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 
-/// The causes of a refusal, one a line.
-fn causes(result: Result<Object, Status>) -> String {
-    let status = match result {
-        Ok(object) => return format!("admitted {object:?}"),
-        Err(status) => status,
-    };
-    let details = status.details.unwrap();
-    let lines: Vec<String> = details
-        .causes
-        .iter()
-        .map(|cause| format!("{}: {}", cause.field, cause.message))
-        .collect();
-    lines.join("\n")
-}
-
 #[test]
 fn a_wrong_name_is_refused_exactly_as_recorded() {
     let bad = json!({"metadata": {"name": "Bad_Name"}});

@@ -343,3 +343,18 @@ fn a_malformed_strategic_patch_is_refused_as_kubernetes_does() {
         );
     }
 }
+
+#[test]
+fn a_services_ports_are_merged_by_number_and_its_other_lists_are_one_value() {
+    let service = json!({"metadata": {"name": "s"}, "spec": {"externalIPs": ["192.0.2.1"],
+        "ports": [{"port": 80, "nodePort": 30080}, {"port": 81, "name": "b"}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+    let patch = json!({"spec": {"externalIPs": ["192.0.2.2"],
+        "ports": [{"port": 80, "targetPort": 8080}, {"port": 81, "$patch": "delete"}]},
+        "status": {"loadBalancer": {"ingress": [{"hostname": "a"}]}}});
+    let expected = json!({"metadata": {"name": "s"}, "spec": {"externalIPs": ["192.0.2.2"],
+        "ports": [{"port": 80, "nodePort": 30080, "targetPort": 8080}]},
+        "status": {"loadBalancer": {"ingress": [{"hostname": "a"}]}}});
+    let merged = apply(Dialect::Strategic, Kind::Service, service, patch).unwrap();
+    assert_eq!(merged, expected);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use skiff_api::k8s_openapi::api::core::v1::Pod;
-use skiff_api::{Key, Millis, Reason, Status};
+use skiff_api::{Key, Millis, Reason, Revision, Status};
 use skiff_client::ClientError;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::desired::Desired;
 use crate::fields::Place;
 use crate::memory::Failures;
+use crate::network::NetworkState;
 use crate::pod::DesiredPod;
 use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
 use crate::runtime::simulated::{Images, SimRuntime};
-use crate::runtime::{PodRef, Runtime};
+use crate::runtime::{NodeNetwork, PodRef, Runtime};
 use crate::servers::{Answer, Presence, Servers};
 use crate::sight::is_running;
 use crate::statuses::Statuses;
@@ -134,6 +135,10 @@ impl Servers for FakeServers {
         })
     }
 
+    fn applied<'a>(&'a self, _revision: Revision, _wait: Duration) -> Answer<'a, bool> {
+        Box::pin(async move { self.check().map(|()| true) })
+    }
+
     fn create_event<'a>(&'a self, _namespace: &'a str, event: Value) -> Answer<'a, ()> {
         Box::pin(async move {
             self.check()?;
@@ -151,12 +156,28 @@ impl Servers for FakeServers {
     }
 }
 
+/// A pod network that is ready: the one that the simulated engine begins with.
+fn network() -> NetworkState {
+    let subnet = "10.244.0.0/16".parse().unwrap();
+    NetworkState {
+        range: Some(subnet),
+        network: Some(NodeNetwork {
+            name: "skiff-n1".into(),
+            bridge: "sk-n1".into(),
+            subnet,
+            mtu: 1500,
+        }),
+        ..NetworkState::default()
+    }
+}
+
 /// All of it.
 pub(super) struct Rig {
     pub(super) sim: Arc<SimRuntime>,
     pub(super) servers: Arc<FakeServers>,
     dir: tempfile::TempDir,
     clock: crate::work::Clock,
+    pub(super) network: watch::Sender<NetworkState>,
     engine: watch::Receiver<EngineState>,
     agent: JoinSet<()>,
 }
@@ -172,6 +193,7 @@ impl Rig {
             servers: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             clock: Arc::new(clock),
+            network: watch::Sender::new(network()),
             engine: watch::channel(None).1,
             agent: JoinSet::new(),
         };
@@ -192,6 +214,12 @@ impl Rig {
             host_ip: Some([10, 0, 0, 1].into()),
             ..Place::default()
         };
+        let mut synced = skiff_network::Catalog::default();
+        synced.synced = true;
+        let resolver = crate::resolver::ClusterDns {
+            address: [10, 42, 0, 1].into(),
+            domain: "cluster.local".into(),
+        };
         let tools = Tools {
             runtime: Arc::clone(&runtime),
             servers: Arc::clone(&servers),
@@ -201,7 +229,13 @@ impl Rig {
             pulls: Semaphore::new(3),
             place,
             failures: Mutex::new(Failures::default()),
+            catalog: watch::channel(Arc::new(synced)).1,
+            names: crate::work::Names {
+                cluster: watch::channel(Some(resolver)).1,
+                host_file: self.dir.path().join("resolv.conf"),
+            },
             clock: Arc::clone(&self.clock),
+            network: self.network.subscribe(),
         };
         let reconciler = Reconciler {
             tools: Arc::new(tools),

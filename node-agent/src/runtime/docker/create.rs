@@ -24,20 +24,22 @@ const CPU_PERIOD_MICROS: i64 = 100_000;
 /// The kernel refuses a smaller quota.
 const CPU_QUOTA_MICROS_MIN: i64 = 1_000;
 
-/// The body that creates a sandbox on `network`, the Engine's id of the node's network.
-pub(super) fn sandbox(owner: &Owner, spec: &SandboxSpec, network: &str) -> ContainerCreateBody {
-    let on_pod_network = !spec.host_network;
+/// The body that creates a sandbox on `network`, the Engine's id of the node's network; on the
+/// machine's own if there is none.
+pub(super) fn sandbox(
+    owner: &Owner,
+    spec: &SandboxSpec,
+    network: Option<&str>,
+) -> ContainerCreateBody {
+    let on_pod_network = network.is_some();
     let ports = if on_pod_network {
         port_map(spec)
     } else {
         PortMap::new()
     };
     let host = HostConfig {
-        network_mode: Some(if spec.host_network { "host" } else { network }.to_owned()),
+        network_mode: Some(network.unwrap_or("host").to_owned()),
         port_bindings: some(ports.clone()),
-        dns: some(spec.dns.servers.iter().map(ToString::to_string).collect()),
-        dns_search: some(spec.dns.searches.clone()),
-        dns_options: some(spec.dns.options.clone()),
         extra_hosts: some(spec.host_aliases.iter().flat_map(extra_hosts).collect()),
         sysctls: some(spec.sysctls.iter().cloned().collect()),
         cap_drop: Some(vec!["ALL".to_owned()]),
@@ -60,8 +62,8 @@ pub(super) fn sandbox(owner: &Owner, spec: &SandboxSpec, network: &str) -> Conta
     }
 }
 
-/// The body that creates a container in its sandbox, whose network, host name, `/etc/hosts` and
-/// `/etc/resolv.conf` the Engine lends to it.
+/// The body that creates a container in its sandbox, whose network, host name and `/etc/hosts`
+/// the Engine lends to it.
 ///
 /// # Errors
 /// [`RuntimeError::Refused`] for a wish that the Engine has no words for.

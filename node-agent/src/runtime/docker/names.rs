@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::runtime::{Container, PodRef, SandboxId};
+use crate::token::sha256_hex;
 
 /// What tells one node's containers from all others on an Engine that several agents may share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,9 @@ const SANDBOX_NAME: &str = "POD";
 
 /// Digits of the uid that go into a name: enough to tell the lives of one pod apart.
 const UID_DIGITS: usize = 8;
+
+/// Digits of a hash that tell the links of one machine apart.
+const BRIDGE_DIGITS: usize = 8;
 
 /// The labels of the Engine's containers.
 pub(super) type Labels = HashMap<String, String>;
@@ -78,6 +82,13 @@ impl Owner {
     /// The name of the node's network.
     pub(super) fn network(&self) -> String {
         format!("{}-{}", self.instance, self.node)
+    }
+
+    /// The name of the machine's link to that network. The kernel takes 15 letters at most, so it
+    /// can't carry the node's name.
+    pub(super) fn bridge(&self) -> String {
+        let hash = sha256_hex(self.network().as_bytes());
+        format!("sk{}", hash.get(..BRIDGE_DIGITS).unwrap_or_default())
     }
 
     /// The name of a sandbox.

@@ -1,7 +1,7 @@
 //! The state of one simulated node and the rules by which it changes. Synchronous: a call is one
 //! step of memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,20 +9,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use skiff_api::Millis;
+use skiff_network::catalog::Cidr;
 use tokio::sync::{broadcast, watch};
 
 use super::images::{self, Images};
 use super::log::{Line, Log};
 use super::program::{Fault, Program};
 use crate::runtime::{
-    Answers, ContainerId, ContainerSpec, ContainerState, ExecOutcome, LogStream, NodeNetwork,
-    Observed, ObservedContainer, ObservedSandbox, RuntimeError, SandboxId, SandboxSpec, Step, Wake,
+    Answers, ContainerId, ContainerSpec, ContainerState, ExecOutcome, LogStream, NetworkSpec,
+    NodeNetwork, Observed, ObservedContainer, ObservedSandbox, RuntimeError, SandboxId,
+    SandboxSpec, Step, Wake,
 };
 
 /// Wake-ups that a slow listener may be behind before its stream ends, as an Engine's would.
 const WAKES: usize = 64;
-/// The first address of the simulated pod network.
-const FIRST_IP: u32 = u32::from_be_bytes([10, 244, 0, 2]);
+/// The range of pods' addresses before anybody has said which.
+const SUBNET: Cidr = Cidr {
+    address: IpAddr::V4(Ipv4Addr::new(10, 244, 0, 0)),
+    prefix: 16,
+};
 /// What a process exits with that SIGTERM ended.
 const EXIT_SIGTERM: i64 = 128 + 15;
 /// What a process exits with that SIGKILL ended.
@@ -34,7 +39,9 @@ pub(super) struct World {
     node: Arc<str>,
     sandboxes: BTreeMap<SandboxId, ObservedSandbox>,
     containers: BTreeMap<ContainerId, Entry>,
-    /// Ids and addresses given so far.
+    /// Where pods' addresses come from.
+    subnet: Cidr,
+    /// Ids given so far.
     given: u32,
     /// Whether the engine is stopped.
     pub(super) down: bool,
@@ -67,6 +74,7 @@ impl World {
             node: node.into(),
             sandboxes: BTreeMap::new(),
             containers: BTreeMap::new(),
+            subnet: SUBNET,
             given: 0,
             down: false,
             programs: BTreeMap::new(),
@@ -107,12 +115,32 @@ impl World {
         self.wakes = None;
     }
 
-    pub(super) fn network(&self) -> NodeNetwork {
+    /// Makes the node's network; what is on one of another range is cut off.
+    pub(super) fn prepare(&mut self, wanted: &NetworkSpec) -> NodeNetwork {
+        if self.subnet != wanted.subnet {
+            self.subnet = wanted.subnet;
+            for sandbox in self.sandboxes.values_mut() {
+                sandbox.ip = None;
+            }
+        }
         NodeNetwork {
             name: format!("skiff-{}", self.node),
-            subnet: Some("10.244.0.0/16".to_owned()),
-            gateway: Some(Ipv4Addr::from_bits(FIRST_IP - 1).into()),
+            bridge: format!("sk-{}", self.node),
+            subnet: wanted.subnet,
+            mtu: wanted.mtu,
         }
+    }
+
+    /// The lowest address that no sandbox has.
+    fn free_address(&self) -> Option<IpAddr> {
+        let IpAddr::V4(gateway) = self.subnet.gateway() else {
+            return None;
+        };
+        let taken: BTreeSet<IpAddr> = self.sandboxes.values().filter_map(|one| one.ip).collect();
+        (gateway.to_bits().saturating_add(1)..)
+            .map(|bits| IpAddr::V4(bits.into()))
+            .take_while(|address| self.subnet.contains(*address))
+            .find(|address| !taken.contains(address))
     }
 
     pub(super) fn list(&self) -> Observed {
@@ -143,13 +171,19 @@ impl World {
                 name,
             });
         }
+        let ip = match spec.host_network {
+            true => None,
+            false => Some(self.free_address().ok_or_else(|| RuntimeError::Refused {
+                step: Step::StartSandbox,
+                message: format!("no available IPv4 addresses on {}", self.subnet),
+            })?),
+        };
         let id = SandboxId(self.id());
-        let ip = IpAddr::from(Ipv4Addr::from_bits(FIRST_IP.saturating_add(self.given)));
         let sandbox = ObservedSandbox {
             id: id.clone(),
             pod: spec.pod.clone(),
             attempt: spec.attempt,
-            ip: (!spec.host_network).then_some(ip),
+            ip,
             running: true,
             host_network: spec.host_network,
             created_at: now,

@@ -106,6 +106,7 @@ async fn rig(ends: usize, given: usize) -> (Rig, Vec<End>) {
         heartbeat: Duration::from_secs(1),
         runtime: Arc::new(SimRuntime::new("n1", info, Images::All, clock)),
         view: watch::channel(View::default()).1,
+        applied: watch::channel(skiff_api::Revision(0)).1,
         connected: watch::channel(std::collections::BTreeSet::new()).0,
     });
     let servers = all.iter().take(given).map(End::server).collect();

@@ -12,7 +12,9 @@ mod memory;
 mod options;
 mod pods;
 mod report;
+mod rollout;
 mod servers;
+mod services;
 mod slowdisk;
 
 use std::process::ExitCode;
@@ -31,7 +33,7 @@ struct Bench {
     measure: Measure,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 9] = [
     bench("boot", |_| boot::rows()),
     bench("memory", |_| memory::rows()),
     bench("api", |_| api::rows()),
@@ -41,6 +43,8 @@ const BENCHES: [Bench; 7] = [
         measure: |_| api3::rows(),
     },
     bench("pods", |_| pods::rows()),
+    bench("rollout", |_| rollout::rows()),
+    bench("services", |_| services::rows()),
     bench("failover", |options| failover::rows(options.kills)),
     bench("slowdisk", |options| slowdisk::rows(options.minutes)),
 ];

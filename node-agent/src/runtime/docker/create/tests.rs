@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::runtime::{Container, Dns, Mount, PodRef, PortMapping, Protocol, SandboxId};
+use crate::runtime::{Container, Mount, PodRef, PortMapping, Protocol, SandboxId};
 
 fn owner() -> Owner {
     Owner {
@@ -193,16 +193,11 @@ fn a_sandbox_on_the_pod_network_has_name_ports_and_resolver() {
             protocol: Protocol::Udp,
         },
     ];
-    spec.dns = Dns {
-        servers: vec![[10, 0, 0, 1].into()],
-        searches: vec!["shop.svc".into()],
-        options: vec!["ndots:5".into()],
-    };
     spec.host_aliases = vec![HostAlias {
         ip: [1, 2, 3, 4].into(),
         hostnames: vec!["a".into(), "b".into()],
     }];
-    let body = wire(sandbox(&owner(), &spec, "net1"));
+    let body = wire(sandbox(&owner(), &spec, Some("net1")));
     let host = &body["HostConfig"];
     assert_eq!(body["Hostname"], "front-0");
     assert_eq!(host["NetworkMode"], "net1");
@@ -217,9 +212,6 @@ fn a_sandbox_on_the_pod_network_has_name_ports_and_resolver() {
         body["ExposedPorts"],
         json!({ "8080/tcp": {}, "53/udp": {} })
     );
-    assert_eq!(host["Dns"], json!(["10.0.0.1"]));
-    assert_eq!(host["DnsSearch"], json!(["shop.svc"]));
-    assert_eq!(host["DnsOptions"], json!(["ndots:5"]));
     assert_eq!(host["ExtraHosts"], json!(["a:1.2.3.4", "b:1.2.3.4"]));
 }
 
@@ -233,7 +225,7 @@ fn a_sandbox_on_the_hosts_network_has_neither_name_nor_ports() {
         container_port: 80,
         protocol: Protocol::Tcp,
     }];
-    let body = wire(sandbox(&owner(), &spec, "net1"));
+    let body = wire(sandbox(&owner(), &spec, None));
     assert_eq!(body["HostConfig"]["NetworkMode"], "host");
     assert_eq!(body["HostConfig"].get("PortBindings"), None);
     assert_eq!(body.get("Hostname"), None);

@@ -1,0 +1,90 @@
+//! The better of two endpoints drawn at random: nearly as even as asking all, at a constant price.
+
+use super::Tick;
+
+/// What of an endpoint counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests under way.
+    pub open: u32,
+    /// Since when it is an endpoint.
+    pub since: Tick,
+    /// Until when it is left out.
+    pub ejected_until: Tick,
+}
+
+/// The least share of its turns that a new endpoint gets, in a thousand: without requests it would
+/// never become warm.
+const SHARE_MIN_PERMILLE: u64 = 100;
+
+/// Draws before whatever was drawn last is taken.
+const DRAWS_MAX: u32 = 8;
+
+/// Chooses one of `count` endpoints; `None` only if there is none. `chance` gives any number at
+/// each call; `avoid` is what failed just now.
+pub fn choose(
+    count: usize,
+    load: impl Fn(usize) -> Load,
+    (now, slow_start): (Tick, Tick),
+    avoid: Option<usize>,
+    mut chance: impl FnMut() -> u32,
+) -> Option<usize> {
+    if count <= 1 {
+        return (count == 1).then_some(0);
+    }
+    let mut best: Option<(usize, Load)> = None;
+    let mut last = None;
+    for _ in 0..DRAWS_MAX {
+        let index = draw(count, chance());
+        let found = load(index);
+        last = Some(index);
+        let wanted = found.ejected_until <= now
+            && avoid != Some(index)
+            && warm(found.since, now, slow_start, chance());
+        if !wanted {
+            continue;
+        }
+        match best {
+            None => best = Some((index, found)),
+            Some((same, _)) if same == index => {}
+            Some((before, least)) => {
+                let better = if found.open < least.open {
+                    index
+                } else {
+                    before
+                };
+                return Some(better);
+            }
+        }
+    }
+    let best = best.map(|(index, _)| index);
+    best.or_else(|| first_wanted(count, &load, now, avoid))
+        .or(last)
+}
+
+/// Where luck found nobody: the first that is not left out.
+fn first_wanted(
+    count: usize,
+    load: impl Fn(usize) -> Load,
+    now: Tick,
+    avoid: Option<usize>,
+) -> Option<usize> {
+    (0..count).find(|index| avoid != Some(*index) && load(*index).ejected_until <= now)
+}
+
+/// A place below `count`, each as likely as the others.
+fn draw(count: usize, chance: u32) -> usize {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    let index = (u64::from(chance).wrapping_mul(count)) >> 32;
+    usize::try_from(index).unwrap_or(0)
+}
+
+/// Whether an endpoint takes its turn: a new one takes more of them from moment to moment.
+fn warm(since: Tick, now: Tick, slow_start: Tick, chance: u32) -> bool {
+    let age = now.saturating_sub(since);
+    if age >= slow_start {
+        return true;
+    }
+    let share = (age * 1000 / slow_start).max(SHARE_MIN_PERMILLE);
+    (u64::from(chance) * 1000) >> 32 < share
+}

@@ -1,0 +1,142 @@
+//! What is told of a request: counted when its answer begins, logged when its answer ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use http::StatusCode;
+use http::header::HeaderValue;
+use http::request::Parts;
+
+use super::{Connection, Refusal, headers};
+use crate::access_log::Entry;
+use crate::live::LiveRoute;
+use crate::metrics::Version;
+use crate::serve::{Activity, Shared};
+
+/// The account of one request; a connection is busy for as long as one of its accounts is open.
+pub(crate) struct Account {
+    shared: Arc<Shared>,
+    activity: Arc<Activity>,
+    began: Instant,
+    live: Option<Arc<LiveRoute>>,
+    version: Version,
+    sent_bytes: u64,
+    request_id: HeaderValue,
+    /// Only if somebody reads the log.
+    entry: Option<Box<Entry>>,
+}
+
+impl Account {
+    pub(super) fn begin(connection: &Connection, head: &Parts) -> Self {
+        let shared = &connection.worker.shared;
+        connection.activity.begin();
+        let request_id = headers::request_id(&head.headers)
+            .unwrap_or_else(|| headers::new_request_id(rand::random()));
+        let entry = shared.log.as_ref().map(|_| {
+            let entry = Entry::begin(connection.client, connection.via.tls, head, &request_id);
+            Box::new(entry)
+        });
+        Self {
+            shared: Arc::clone(shared),
+            activity: Arc::clone(&connection.activity),
+            began: Instant::now(),
+            live: None,
+            version: Version::Stable,
+            sent_bytes: 0,
+            request_id,
+            entry,
+        }
+    }
+
+    pub(super) fn request_id(&self) -> HeaderValue {
+        self.request_id.clone()
+    }
+
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        Arc::clone(&self.activity)
+    }
+
+    pub(super) fn routed(&mut self, live: &Arc<LiveRoute>) {
+        self.live = Some(Arc::clone(live));
+        if let Some(entry) = &mut self.entry {
+            entry.route = Some(live.route.ingress.to_string());
+        }
+    }
+
+    pub(super) fn version(&mut self, version: Version) {
+        self.version = version;
+        if let Some(entry) = &mut self.entry {
+            entry.canary = version == Version::Canary;
+        }
+    }
+
+    /// A try goes to an endpoint.
+    pub(super) fn tried(&mut self, endpoint: std::net::SocketAddr) {
+        if let Some(entry) = &mut self.entry {
+            entry.tries += 1;
+            entry.endpoint = Some(endpoint);
+        }
+    }
+
+    /// It is tried again.
+    pub(super) fn retried(&self) {
+        if let Some(live) = &self.live {
+            live.stats.retries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The head of an answer is there.
+    pub(super) fn answered(&mut self, code: StatusCode) {
+        match &self.live {
+            Some(live) => live
+                .stats
+                .of(self.version)
+                .answered(code, self.began.elapsed()),
+            None => {
+                self.shared.unrouted.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.status = code.as_u16();
+        }
+    }
+
+    /// The gateway answers itself.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        if let (Refusal::Limited(_), Some(live)) = (refusal, &self.live) {
+            live.stats.limited.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(entry) = &mut self.entry {
+            entry.reason = Some(refusal.reason());
+        }
+        self.answered(refusal.code());
+    }
+
+    /// Bytes of the answer's body go to the client.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.sent_bytes = self.sent_bytes.saturating_add(bytes);
+    }
+
+    /// The answer does not come to its end.
+    pub(crate) fn broke(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.reason = Some("answer-broke-off");
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.activity.end();
+        if let Some(live) = &self.live {
+            live.stats.of(self.version).sent(self.sent_bytes);
+        }
+        if let (Some(log), Some(mut entry)) = (&self.shared.log, self.entry.take()) {
+            entry.bytes = self.sent_bytes;
+            entry.millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            log.write(entry);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! HTTP/1.1 on one connection, until it is idle or over.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::activity::{Earlier, Look};
+use super::{Connection, HEAD_MAX, HEADERS_MAX, Io, LOOK, Served, Tracked, carry};
+use crate::proxy;
+
+/// The most that is read or written at once.
+const BUFFER_MAX: usize = 64 * 1024;
+
+pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) -> Served {
+    let activity = Arc::clone(&connection.activity);
+    let io = TokioIo::new(Tracked::new(io, early, Arc::clone(&activity)));
+    let shared = Arc::clone(connection);
+    let service = service_fn(move |request| proxy::serve(Arc::clone(&shared), request));
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_MAX)
+        .max_buf_size(BUFFER_MAX)
+        .header_read_timeout(None);
+    let mut served = builder.serve_connection(io, service);
+    let mut looks = interval_at(Instant::now() + LOOK, LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut earlier, mut stopping) = (Earlier::default(), false);
+    loop {
+        let mut stopped = pin!(connection.worker.stop.cancelled());
+        tokio::select! {
+            ended = Pin::new(&mut served) => {
+                if let (Ok(()), Some(tunnel)) = (&ended, activity.take_tunnel()) {
+                    let parts = served.into_parts();
+                    let client = parts.io.into_inner();
+                    Box::pin(carry(client, parts.read_buf, tunnel)).await;
+                }
+                return Served::Over;
+            }
+            () = &mut stopped, if !stopping => {
+                stopping = true;
+                Pin::new(&mut served).graceful_shutdown();
+            }
+            _ = looks.tick() => match activity.look(&mut earlier, LOOK) {
+                Look::Busy => {}
+                Look::Idle if stopping => {}
+                Look::Idle => {
+                    let parts = served.into_parts();
+                    let (io, early) = parts.io.into_inner().into_parts();
+                    let read = if parts.read_buf.is_empty() { early } else { parts.read_buf };
+                    return Served::Idle(io, read);
+                }
+                Look::Stuck(why) => {
+                    tracing::debug!(client = %connection.client, why, "connection closed");
+                    return Served::Over;
+                }
+            },
+        }
+    }
+}

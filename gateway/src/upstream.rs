@@ -1,0 +1,213 @@
+//! The endpoints of a backend as the gateway uses them: who gets the next request, which
+//! connections are kept, who is left out. One per backend, kept over changes of the table.
+
+mod endpoint;
+mod h2;
+mod link;
+mod resolve;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use skiff_network::Catalog;
+
+use crate::balance::Tick;
+use crate::balance::eject::Ending;
+use crate::balance::pick::{self, Load};
+use crate::balance::retry::Budget;
+use crate::route::Backend;
+
+pub(crate) use endpoint::Endpoint;
+pub(crate) use h2::Shared;
+pub(crate) use link::{Driven, Link, Unsent};
+pub use resolve::{Protocol, Resolved, Trouble, resolve};
+
+/// A backend and its endpoints of this moment.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) backend: Backend,
+    state: RwLock<Arc<State>>,
+    retries: AtomicU32,
+}
+
+/// The endpoints, or why there are none.
+#[derive(Debug)]
+struct State {
+    protocol: Protocol,
+    endpoints: Vec<Arc<Endpoint>>,
+    trouble: Option<Trouble>,
+}
+
+/// An endpoint that serves a request; counted for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) protocol: Protocol,
+    state: Arc<State>,
+}
+
+impl Upstream {
+    /// Without endpoints until it has seen a catalog.
+    pub(crate) fn new(backend: Backend) -> Self {
+        let state = State {
+            protocol: Protocol::default(),
+            endpoints: Vec::new(),
+            trouble: Some(Trouble::NoEndpoints),
+        };
+        Self {
+            backend,
+            state: RwLock::new(Arc::new(state)),
+            retries: AtomicU32::new(Budget::default().saved()),
+        }
+    }
+
+    /// Takes over what a catalog says. When this returns, no request goes to an endpoint that is
+    /// none any more, and kept connections to it are closed.
+    pub(crate) fn take_over(&self, catalog: &Catalog, workers: usize, now: Tick) {
+        let before = self.state();
+        let (resolved, trouble) = match resolve(catalog, &self.backend) {
+            Ok(resolved) => (resolved, None),
+            Err(trouble) => (Resolved::default(), Some(trouble)),
+        };
+        let is_same = before.protocol == resolved.protocol && before.trouble == trouble;
+        let addresses = before.endpoints.iter().map(|endpoint| endpoint.address);
+        if is_same && addresses.eq(resolved.addresses.iter().copied()) {
+            return;
+        }
+        let keeps = before.protocol == resolved.protocol;
+        let known = |address: &SocketAddr| {
+            let found = before.endpoints.iter().find(|one| one.address == *address);
+            found.filter(|_| keeps).cloned()
+        };
+        // Where nobody served before, everybody is equally new and nobody needs to be spared.
+        let since = if before.endpoints.is_empty() { 0 } else { now };
+        let make = |address: &SocketAddr| Arc::new(Endpoint::new(*address, since, workers));
+        let endpoints: Vec<_> = resolved
+            .addresses
+            .iter()
+            .map(|address| known(address).unwrap_or_else(|| make(address)))
+            .collect();
+        let gone = before
+            .endpoints
+            .iter()
+            .filter(|one| !endpoints.iter().any(|kept| Arc::ptr_eq(kept, one)));
+        let gone: Vec<_> = gone.cloned().collect();
+        let next = State {
+            protocol: resolved.protocol,
+            endpoints,
+            trouble,
+        };
+        for endpoint in &gone {
+            endpoint.retire();
+        }
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        // What was given back between the two.
+        for endpoint in &gone {
+            endpoint.retire();
+        }
+    }
+
+    /// Closes kept connections: nobody asks for the backend any more.
+    pub(crate) fn retire(&self) {
+        for endpoint in &self.state().endpoints {
+            endpoint.retire();
+        }
+    }
+
+    /// Closes connections that were not used lately.
+    pub(crate) fn sweep(&self, now: Tick) {
+        for endpoint in &self.state().endpoints {
+            endpoint.sweep(now);
+        }
+    }
+
+    /// Chooses an endpoint for a request.
+    pub(crate) fn pick(
+        &self,
+        times: (Tick, Tick),
+        avoid: Option<SocketAddr>,
+    ) -> Result<Lease, Trouble> {
+        loop {
+            let state = self.state();
+            let at = |index: usize| match state.endpoints.get(index) {
+                Some(endpoint) => endpoint.load(),
+                None => Load {
+                    open: u32::MAX,
+                    since: 0,
+                    ejected_until: Tick::MAX,
+                },
+            };
+            let avoid = avoid.and_then(|address| {
+                let mut all = state.endpoints.iter();
+                all.position(|endpoint| endpoint.address == address)
+            });
+            let chosen = pick::choose(state.endpoints.len(), at, times, avoid, rand::random);
+            let Some(endpoint) = chosen.and_then(|index| state.endpoints.get(index)) else {
+                let trouble = state.trouble.clone();
+                return Err(trouble.unwrap_or(Trouble::NoEndpoints));
+            };
+            endpoint.enter();
+            let lease = Lease {
+                endpoint: Arc::clone(endpoint),
+                protocol: state.protocol,
+                state: Arc::clone(&state),
+            };
+            // It may have been retired since it was read; then the state is another one by now.
+            if !lease.endpoint.is_retired() {
+                return Ok(lease);
+            }
+            drop(lease);
+            std::hint::spin_loop();
+        }
+    }
+
+    /// A request came: a part of a retry is earned.
+    pub(crate) fn earn_retry(&self) {
+        let earn = |saved| Some(Budget::from_saved(saved).earn().saved());
+        self.change_budget(earn);
+    }
+
+    /// Takes a retry out of the budget, if one is in it.
+    pub(crate) fn spend_retry(&self) -> bool {
+        self.change_budget(|saved| Budget::from_saved(saved).spend().map(Budget::saved))
+    }
+
+    fn change_budget(&self, change: impl Fn(u32) -> Option<u32>) -> bool {
+        let order = Ordering::Relaxed;
+        self.retries.fetch_update(order, order, change).is_ok()
+    }
+
+    /// Addresses, and whether each is left out.
+    pub(crate) fn endpoints(&self, now: Tick) -> Vec<(SocketAddr, u32, bool)> {
+        let state = self.state();
+        let all = state.endpoints.iter().map(|endpoint| {
+            let load = endpoint.load();
+            (endpoint.address, load.open, load.ejected_until > now)
+        });
+        all.collect()
+    }
+
+    fn state(&self) -> Arc<State> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&state)
+    }
+}
+
+impl Lease {
+    /// Tells how the request ended.
+    pub(crate) fn ended(&self, ending: Ending, now: Tick) {
+        let all = &self.state.endpoints;
+        self.endpoint.ended(ending, now, || {
+            let others = all.iter().filter(|one| !Arc::ptr_eq(one, &self.endpoint));
+            let out = others.filter(|one| one.load().ejected_until > now).count();
+            (out, all.len())
+        });
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.endpoint.leave();
+    }
+}

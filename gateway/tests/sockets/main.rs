@@ -1,0 +1,10 @@
+//! The gateway over real sockets: clients on one side, tiny services on the other, in one process.
+
+#[cfg(test)]
+mod endpoints;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod protocols;
+#[cfg(test)]
+mod rig;

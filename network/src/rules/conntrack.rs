@@ -1,0 +1,190 @@
+//! The kernel remembers where it sent a client's UDP packets, and goes on sending them there after
+//! the endpoint is gone, for as long as the client keeps talking. So what it remembers is forgotten
+//! when the endpoint goes. (A TCP client notices by itself.)
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use rustix::net::netlink::NETFILTER;
+
+use super::NodeView;
+use super::netlink::{
+    ACKNOWLEDGE, ALL, ANSWER, DONE, FILTERING, REQUEST, Socket, acknowledged, attribute, message,
+    messages, put,
+};
+use crate::catalog::{Catalog, Port, Protocol, Reach, Service, ServiceKey};
+
+/// The subsystem that remembers connections, and its messages.
+const CONNECTIONS: u16 = 1 << 8;
+const ENTRY: u16 = CONNECTIONS;
+const GET: u16 = CONNECTIONS | 1;
+const DELETE: u16 = CONNECTIONS | 2;
+/// Attributes of an entry: both directions, and what tells it from later ones alike.
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+/// Attributes of a direction.
+const ADDRESSES: u16 = 1;
+const PORTS: u16 = 2;
+const SOURCE: u16 = 1;
+const DESTINATION: u16 = 2;
+const PROTOCOL: u16 = 1;
+const SOURCE_PORT: u16 = 2;
+const DESTINATION_PORT: u16 = 3;
+/// UDP's number.
+const UDP: u8 = 17;
+
+/// A UDP port of a service: how it is reached, and who serves it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UdpPort {
+    addresses: Vec<Ipv4Addr>,
+    port: u16,
+    node_port: Option<u16>,
+    backends: BTreeSet<(Ipv4Addr, u16)>,
+}
+
+/// The UDP ports that some services have, or had before; with those who serve them now.
+pub(super) fn udp_ports<'a>(
+    before: Option<&Catalog>,
+    now: &Catalog,
+    services: impl Iterator<Item = &'a ServiceKey>,
+) -> Vec<UdpPort> {
+    let mut found = Vec::new();
+    for key in services {
+        let then = before.and_then(|before| before.service(key));
+        for service in then.into_iter().chain(now.service(key)) {
+            let udp = |port: &&Port| port.protocol == Protocol::Udp;
+            let ports = service.ports.iter().filter(udp);
+            found.extend(ports.filter_map(|port| udp_port(now, service, port)));
+        }
+    }
+    found.dedup();
+    found
+}
+
+fn udp_port(now: &Catalog, service: &Service, port: &Port) -> Option<UdpPort> {
+    let Reach::ClusterIp(inside) = &service.reach else {
+        return None;
+    };
+    let v4 = |address: &IpAddr| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    };
+    // A service that is gone still has slices for a moment.
+    let backends = match now.service(&service.key) {
+        Some(_) => now.backends(&service.key, port),
+        None => Vec::new(),
+    };
+    let backends = backends.iter();
+    Some(UdpPort {
+        addresses: inside
+            .iter()
+            .chain(&service.external_ips)
+            .filter_map(v4)
+            .collect(),
+        port: port.port,
+        node_port: port.node_port,
+        backends: backends
+            .filter_map(|backend| Some((v4(&backend.address)?, backend.port)))
+            .collect(),
+    })
+}
+
+/// One direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Direction {
+    pub(super) source: (Ipv4Addr, u16),
+    pub(super) destination: (Ipv4Addr, u16),
+}
+
+/// Whether what is remembered leads to somebody who doesn't serve the port any more, or past all of
+/// them because there was none.
+pub(super) fn is_stale(
+    node: &NodeView,
+    ports: &[UdpPort],
+    original: Direction,
+    reply: Direction,
+) -> bool {
+    let (address, number) = original.destination;
+    let pod = node.cluster_cidr.contains(IpAddr::V4(reply.source.0));
+    let translated_to_pod = pod && reply.source.0 != address;
+    let own = node.addresses.contains(&IpAddr::V4(address));
+    ports.iter().any(|port| {
+        let inside = port.port == number && port.addresses.contains(&address);
+        let outside = port.node_port == Some(number) && (own || translated_to_pod);
+        (inside || outside) && !port.backends.contains(&reply.source)
+    })
+}
+
+/// Has the kernel forget what is stale, and says how much that was.
+pub(super) async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usize> {
+    let mut socket = Socket::open(Some(NETFILTER), 0)?;
+    socket.send(&message(GET, REQUEST | ALL, &FILTERING))?;
+    let mut stale = Vec::new();
+    'all: loop {
+        for message in messages(socket.receive().await?) {
+            match message.kind {
+                DONE => break 'all,
+                ANSWER => acknowledged(message.body)?,
+                ENTRY => stale.extend(deletion(node, ports, message.body)),
+                _ => {}
+            }
+        }
+    }
+    for request in &stale {
+        socket.send(&message(DELETE, REQUEST | ACKNOWLEDGE, request))?;
+        for answer in messages(socket.receive().await?) {
+            match acknowledged(answer.body) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(stale.len())
+}
+
+/// The request to forget an entry, if that is stale.
+fn deletion(node: &NodeView, ports: &[UdpPort], body: &[u8]) -> Option<Vec<u8>> {
+    let all = body.get(FILTERING.len()..)?;
+    let original = attribute(all, ORIGINAL)?;
+    let stale = is_stale(
+        node,
+        ports,
+        direction(original)?,
+        direction(attribute(all, REPLY)?)?,
+    );
+    if !stale {
+        return None;
+    }
+    let mut request = FILTERING.to_vec();
+    put(&mut request, ORIGINAL, true, original);
+    for kind in [ID, ZONE] {
+        if let Some(value) = attribute(all, kind) {
+            put(&mut request, kind, false, value);
+        }
+    }
+    Some(request)
+}
+
+/// A direction of a UDP connection; nothing for other protocols.
+fn direction(bytes: &[u8]) -> Option<Direction> {
+    let addresses = attribute(bytes, ADDRESSES)?;
+    let ports = attribute(bytes, PORTS)?;
+    if attribute(ports, PROTOCOL)? != [UDP] {
+        return None;
+    }
+    let address = |kind| {
+        let bytes: [u8; 4] = attribute(addresses, kind)?.try_into().ok()?;
+        Some(Ipv4Addr::from(bytes))
+    };
+    let port = |kind| {
+        let bytes: [u8; 2] = attribute(ports, kind)?.try_into().ok()?;
+        Some(u16::from_be_bytes(bytes))
+    };
+    Some(Direction {
+        source: (address(SOURCE)?, port(SOURCE_PORT)?),
+        destination: (address(DESTINATION)?, port(DESTINATION_PORT)?),
+    })
+}
