@@ -65,7 +65,10 @@ async fn a_host_has_its_certificate_and_a_bad_secret_changes_nothing() {
     let mut rig = Rig::start().await;
     let route = with_tls(ingress("a", "web", json!({})), "shop.example", "cert");
     let (first, chain, key) = certificate("shop.example");
-    rig.objects(std::slice::from_ref(&route), &[("cert", chain.clone(), key.clone())]);
+    rig.objects(
+        std::slice::from_ref(&route),
+        &[("cert", chain.clone(), key.clone())],
+    );
     rig.services(&[("web", None, &[web.address])]).await;
     let stream = connect(rig.https, "shop.example", &first, &[b"h2"])
         .await
@@ -81,7 +84,10 @@ async fn a_host_has_its_certificate_and_a_bad_secret_changes_nothing() {
 
     // The key of another certificate.
     let (second, other_chain, other_key) = certificate("shop.example");
-    rig.objects(std::slice::from_ref(&route), &[("cert", other_chain.clone(), key)]);
+    rig.objects(
+        std::slice::from_ref(&route),
+        &[("cert", other_chain.clone(), key)],
+    );
     let note = tokio::time::timeout(SOON, rig.notes.recv())
         .await
         .unwrap()

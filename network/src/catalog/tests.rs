@@ -43,9 +43,12 @@ fn addresses(catalog: &Catalog) -> Vec<String> {
         .collect()
 }
 
+/// The last part of an address, and whether it is ready, serving and terminating.
+type Endpoint = (u8, bool, bool, bool);
+
 #[test]
 fn new_connections_go_to_the_ready_and_only_without_any_to_those_that_still_serve() {
-    let cases: [(&str, &[(u8, bool, bool, bool)], &[&str]); 4] = [
+    let cases: [(&str, &[Endpoint], &[&str]); 4] = [
         ("none", &[], &[]),
         (
             "one ready, one on its way out",

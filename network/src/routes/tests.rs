@@ -44,7 +44,8 @@ fn node(line: &str) -> Value {
 
 fn catalog(nodes: &str) -> Catalog {
     let mut catalog = Catalog::default();
-    let nodes = nodes.split(", ").map(node).collect();
+    let nodes = nodes.split(", ").filter(|node| !node.is_empty());
+    let nodes = nodes.map(node).collect();
     catalog.apply(Kind::Node, Event::Restarted(nodes));
     catalog
 }
@@ -99,94 +100,93 @@ fn short(plan: &Plan) -> String {
         .join(" ")
 }
 
+/// The nodes beside this one, `NAME ADDRESS RANGE MODE`, and the plan in short.
+const PLANS: [(&str, Mode, &str, &str); 14] = [
+    ("alone", Mode::Auto, "", ""),
+    (
+        "on the same link",
+        Mode::Auto,
+        "b 10.0.0.2 10.42.1.0/24 auto",
+        "10.42.1.0/24>10.0.0.2",
+    ),
+    (
+        "behind a router",
+        Mode::Auto,
+        "b 10.0.0.2 10.42.1.0/24 auto, c 10.9.0.3 10.42.2.0/24 auto",
+        "10.42.1.0/24>10.0.0.2 10.42.2.0/24~10.9.0.3 mtu 1450",
+    ),
+    (
+        "told to use VXLAN",
+        Mode::Vxlan,
+        "b 10.0.0.2 10.42.1.0/24 auto",
+        "10.42.1.0/24~10.0.0.2 mtu 1450",
+    ),
+    (
+        "the other one was told so",
+        Mode::Auto,
+        "b 10.0.0.2 10.42.1.0/24 vxlan",
+        "10.42.1.0/24~10.0.0.2 mtu 1450",
+    ),
+    (
+        "direct only, behind a router",
+        Mode::Direct,
+        "b 10.0.0.2 10.42.1.0/24 direct, c 10.9.0.3 10.42.2.0/24 auto",
+        "10.42.1.0/24>10.0.0.2 !c",
+    ),
+    (
+        "the other one direct only, behind a router",
+        Mode::Auto,
+        "c 10.9.0.3 10.42.2.0/24 direct",
+        "!c",
+    ),
+    (
+        "ends that exclude each other",
+        Mode::Vxlan,
+        "b 10.0.0.2 10.42.1.0/24 direct",
+        "!b",
+    ),
+    (
+        "an older agent on the same link",
+        Mode::Auto,
+        "b 10.0.0.2 10.42.1.0/24 -",
+        "10.42.1.0/24>10.0.0.2",
+    ),
+    (
+        "an older agent behind a router",
+        Mode::Auto,
+        "c 10.9.0.3 10.42.2.0/24 -",
+        "!c",
+    ),
+    (
+        "without an address or a range",
+        Mode::Auto,
+        "b - 10.42.1.0/24 -, c 10.0.0.3 - auto",
+        "",
+    ),
+    (
+        "on the same machine",
+        Mode::Vxlan,
+        "b 10.0.0.1 10.42.1.0/24 vxlan",
+        "",
+    ),
+    (
+        "on the same machine, another address of it",
+        Mode::Vxlan,
+        "b 127.0.0.1 10.42.1.0/24 vxlan",
+        "",
+    ),
+    (
+        "two nodes on one machine far away",
+        Mode::Auto,
+        "c 10.9.0.3 10.42.2.0/24 auto, d 10.9.0.3 10.42.3.0/24 auto",
+        "10.42.2.0/24~10.9.0.3 10.42.3.0/24~10.9.0.3 mtu 1450",
+    ),
+];
+
 #[test]
 fn every_other_node_is_reached_as_both_ends_want() {
-    use Mode::{Auto, Direct, Vxlan};
-    let own = "a 10.0.0.1 10.42.0.0/24 -";
-    let near = "b 10.0.0.2 10.42.1.0/24";
-    let far = "c 10.9.0.3 10.42.2.0/24";
-    let cases = [
-        ("alone", Auto, own.to_owned(), ""),
-        (
-            "on the same link",
-            Auto,
-            format!("{own}, {near} auto"),
-            "10.42.1.0/24>10.0.0.2",
-        ),
-        (
-            "behind a router",
-            Auto,
-            format!("{own}, {near} auto, {far} auto"),
-            "10.42.1.0/24>10.0.0.2 10.42.2.0/24~10.9.0.3 mtu 1450",
-        ),
-        (
-            "told to use VXLAN",
-            Vxlan,
-            format!("{own}, {near} auto"),
-            "10.42.1.0/24~10.0.0.2 mtu 1450",
-        ),
-        (
-            "the other one was told so",
-            Auto,
-            format!("{own}, {near} vxlan"),
-            "10.42.1.0/24~10.0.0.2 mtu 1450",
-        ),
-        (
-            "direct only, behind a router",
-            Direct,
-            format!("{own}, {near} direct, {far} auto"),
-            "10.42.1.0/24>10.0.0.2 !c",
-        ),
-        (
-            "the other one direct only, behind a router",
-            Auto,
-            format!("{own}, {far} direct"),
-            "!c",
-        ),
-        (
-            "ends that exclude each other",
-            Vxlan,
-            format!("{own}, {near} direct"),
-            "!b",
-        ),
-        (
-            "an older agent on the same link",
-            Auto,
-            format!("{own}, {near} -"),
-            "10.42.1.0/24>10.0.0.2",
-        ),
-        (
-            "an older agent behind a router",
-            Auto,
-            format!("{own}, {far} -"),
-            "!c",
-        ),
-        (
-            "without an address or a range",
-            Auto,
-            format!("{own}, b - 10.42.1.0/24 -, c 10.0.0.3 - auto"),
-            "",
-        ),
-        (
-            "on the same machine",
-            Vxlan,
-            format!("{own}, b 10.0.0.1 10.42.1.0/24 vxlan"),
-            "",
-        ),
-        (
-            "on the same machine, another address of it",
-            Vxlan,
-            format!("{own}, b 127.0.0.1 10.42.1.0/24 vxlan"),
-            "",
-        ),
-        (
-            "two nodes on one machine far away",
-            Auto,
-            format!("{own}, {far} auto, d 10.9.0.3 10.42.3.0/24 auto"),
-            "10.42.2.0/24~10.9.0.3 10.42.3.0/24~10.9.0.3 mtu 1450",
-        ),
-    ];
-    for (case, mode, nodes, expected) in cases {
+    for (case, mode, others, expected) in PLANS {
+        let nodes = format!("a 10.0.0.1 10.42.0.0/24 -, {others}");
         let plan = plan(&catalog(&nodes), &me(mode), &links());
         assert_eq!(short(&plan), expected, "{case}");
     }
