@@ -1,6 +1,8 @@
 //! The words of Skiff: kinds and their names, keys, objects in wire form, quantities, selectors,
-//! times, `Status` errors and manifests. Knows nothing of the other crates and does no I/O.
+//! times, `Status` errors, manifests and canaries. Knows nothing of the other crates and does no I/O.
 
+pub mod canary;
+pub mod duration;
 mod key;
 mod kind;
 mod labels;
