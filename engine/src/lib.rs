@@ -1,5 +1,5 @@
 //! What decides: the replicated state, the one command that changes it, admission, patches,
-//! controllers (`plan`) and the scheduler.
+//! controllers (`plan`), the scheduler, and the judge of canaries.
 //!
 //! The law of this crate: synchronous and deterministic. It never waits, never reads a clock, a
 //! file or the environment, never draws randomness: time, uids and seeds are arguments.
@@ -7,6 +7,7 @@
 
 pub mod admit;
 mod apply;
+pub mod canary;
 mod command;
 mod draft;
 pub mod event;

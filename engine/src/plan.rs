@@ -9,6 +9,7 @@
     reason = "of JSON: a field that is missing reads as null, and is made when it is written"
 )]
 
+mod canary;
 mod claim;
 pub(crate) mod condition;
 pub(crate) mod deletion;
@@ -27,6 +28,7 @@ pub(crate) mod world;
 
 use skiff_api::{Key, Kind, Millis, Object, Owner};
 
+pub use self::canary::{Memory, Steering, auto, canary};
 pub use self::node_health::{Heartbeats, SILENT_AFTER, node_health};
 
 use crate::apply::Change;
