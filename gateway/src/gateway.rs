@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skiff_api::Revision;
+use skiff_api::canary::Report;
 use skiff_client::Client;
 use skiff_network::Catalog;
 use tokio::net::TcpListener;
@@ -21,7 +22,7 @@ use crate::config::Config;
 use crate::keep::{self, NOTES_QUEUE, Objects, Sources};
 use crate::serve::{Front, Shared, Workers, listen};
 use crate::tls::{self, Resolver};
-use crate::{admin, keep::keep};
+use crate::{admin, keep::keep, trial};
 
 /// Descriptors that are not connections of clients: files, watches, those of the agent.
 const DESCRIPTORS_SPARE: u64 = 512;
@@ -128,14 +129,17 @@ impl Gateway {
     ) -> Result<(), GatewayError> {
         let (shown, objects) = watch::channel(Arc::new(Objects::default()));
         let (notes, told) = mpsc::channel(NOTES_QUEUE);
+        let (reports, reported) = watch::channel(Arc::new(Report::default()));
         let mut tasks = JoinSet::new();
         tasks.spawn(keep::follow(client.clone(), shown));
+        tasks.spawn(trial::send(client.clone(), reported));
         tasks.spawn(keep::tell(client, self.config.name.clone(), told));
         let sources = Sources {
             objects,
             catalog,
             notes,
             applied,
+            reports,
         };
         self.serve(sources, stop).await
     }
@@ -156,6 +160,11 @@ impl Gateway {
         let workers = workers.map_err(GatewayError::Worker)?;
         let (ready, mut is_ready) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        tasks.spawn(trial::report(
+            Arc::clone(&self.shared),
+            self.config.name.clone(),
+            sources.reports.clone(),
+        ));
         tasks.spawn(keep(
             Arc::clone(&self.shared),
             self.resolver,

@@ -6,6 +6,7 @@
 //! | [`balance`] | pure: which endpoint, what is tried again, who asks too often, who is promoted |
 //! | `upstream` | a service's endpoints, and the connections to them |
 //! | `live` | the table as it is used: routes with upstreams and counters |
+//! | `trial` | what is counted of canaries that judge themselves, for the servers |
 //! | `proxy` | one request: there and back |
 //! | `serve` | connections of clients, on threads of their own |
 //! | `keep` | watches the servers and keeps table, endpoints and certificates |
@@ -30,6 +31,7 @@ mod proxy;
 pub mod route;
 mod serve;
 pub mod tls;
+mod trial;
 mod upstream;
 
 pub use config::{Config, Listen};

@@ -10,6 +10,7 @@ use crate::balance::Tick;
 use crate::limiter::Limiter;
 use crate::metrics::RouteStats;
 use crate::route::{Backend, IngressRef, Rate, Route, RouteId, Table};
+use crate::trial::Trial;
 use crate::upstream::Upstream;
 
 /// A route with all that its requests need.
@@ -20,6 +21,8 @@ pub(crate) struct LiveRoute {
     pub(crate) canary: Option<Arc<Upstream>>,
     pub(crate) stats: Arc<RouteStats>,
     pub(crate) limiter: Option<Arc<Limiter>>,
+    /// While its canary is being judged.
+    pub(crate) trial: Option<Arc<Trial>>,
 }
 
 /// All of it.
@@ -29,6 +32,8 @@ pub(crate) struct Live {
     routes: Vec<Arc<LiveRoute>>,
     upstreams: HashMap<Backend, Arc<Upstream>>,
     limiters: HashMap<(IngressRef, Rate), Arc<Limiter>>,
+    /// By the Ingress and the canary's service.
+    trials: HashMap<(IngressRef, String), Arc<Trial>>,
 }
 
 impl Live {
@@ -66,6 +71,7 @@ impl Live {
                     all.or_insert_with(|| known.unwrap_or_else(|| Arc::new(Limiter::new(rate)))),
                 )
             });
+            let trial = self.trial(route, &mut next.trials);
             let stats = RouteStats::new(route);
             let stats = known
                 .get(&stats.label)
@@ -77,10 +83,28 @@ impl Live {
                 canary,
                 stats,
                 limiter,
+                trial,
             }));
         }
         next.table = table;
         next
+    }
+
+    /// What is counted of a route's canary: together with the other routes of its Ingress, and on from
+    /// where it was.
+    fn trial(
+        &self,
+        route: &Route,
+        next: &mut HashMap<(IngressRef, String), Arc<Trial>>,
+    ) -> Option<Arc<Trial>> {
+        let auto = route.canary.as_ref()?.auto.as_ref()?;
+        if auto.verdict().is_some() {
+            return None;
+        }
+        let key = (route.ingress.clone(), auto.step.service.clone());
+        let known = self.trials.get(&key).cloned();
+        let trial = next.entry(key).or_insert_with(|| known.unwrap_or_default());
+        Some(Arc::clone(trial))
     }
 
     /// Closes what the next one does not use any more.

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skiff_api::canary::Auto;
 use skiff_network::ServiceKey;
 
 pub use build::{build, tls_secrets};
@@ -98,6 +99,8 @@ pub struct Canary {
     pub weight_percent: u8,
     /// The header that decides instead, and the value that means the canary.
     pub header: Option<(http::HeaderName, Arc<str>)>,
+    /// How far it is, if it judges itself.
+    pub auto: Option<Arc<Auto>>,
 }
 
 /// Requests that one client may make.

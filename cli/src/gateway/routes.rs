@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use serde_json::{Value, json};
 use skiff_api::Kind;
 use skiff_client::{Event, ListOptions};
-use skiff_gateway::route::{self, PathKind, Route};
+use skiff_gateway::route::{self, Canary, PathKind, Route};
 use skiff_network::Catalog;
 
 use crate::args::{GatewayShowArgs, VersionFormat};
@@ -74,8 +74,24 @@ fn shown(route: &Route, catalog: &Catalog) -> Value {
         "service": service,
         "endpoints": endpoints,
         "trouble": why,
-        "canary": canary.map(|canary| format!("{} {}%", canary.backend, canary.weight_percent)),
+        "canary": canary.map(of_canary),
+        "canaryStatus": canary.and_then(|canary| {
+            let status = canary.auto.as_ref()?.status.as_ref()?;
+            Some(status.to_string())
+        }),
     })
+}
+
+/// `shop/cart-2:80 10%`, and how far it is if it judges itself.
+fn of_canary(canary: &Canary) -> String {
+    let weighed = format!("{} {}%", canary.backend, canary.weight_percent);
+    match canary.auto.as_deref() {
+        None => weighed,
+        Some(auto) => {
+            let phase = auto.status.as_ref().map(|status| status.phase.words());
+            format!("{weighed} {}", phase.unwrap_or("waiting"))
+        }
+    }
 }
 
 fn text(routes: &[Value]) -> String {
@@ -137,5 +153,36 @@ shop.example   /cart   Prefix   shop/cart:80   0           <none>   shop/front  
 
 "#]]
         );
+    }
+
+    #[test]
+    fn a_canary_is_shown_with_its_weight_and_how_far_it_is() {
+        let cases = [
+            (json!({"canary-weight": "5"}), "shop/cart-2:80 5%"),
+            (json!({"canary-auto": "true"}), "shop/cart-2:80 0% waiting"),
+            (
+                json!({"canary-auto": "true", "canary-weight": "20",
+                    "canary-status": "progressing: cart-2 since noon"}),
+                "shop/cart-2:80 20% progressing",
+            ),
+            (
+                json!({"canary-auto": "true", "canary-weight": "0",
+                    "canary-status": "rolled back: cart-2 at noon: 9.0 % of its requests failed"}),
+                "shop/cart-2:80 0% rolled back",
+            ),
+        ];
+        for (annotations, expected) in cases {
+            let mut all = json!({"gateway.skiff.io/canary-service": "cart-2"});
+            for (name, value) in annotations.as_object().unwrap() {
+                all[format!("gateway.skiff.io/{name}")] = value.clone();
+            }
+            let ingress = json!({"metadata": {"name": "front", "namespace": "shop",
+                "annotations": all}, "spec": {"rules": [{"http": {"paths": [{"path": "/",
+                    "pathType": "Prefix",
+                    "backend": {"service": {"name": "cart", "port": {"number": 80}}}}]}}]}});
+            let (table, _) = route::build(&[serde_json::from_value(ingress).unwrap()], &[]);
+            let found = shown(&table.routes[0], &Catalog::default());
+            assert_eq!(found["canary"], expected);
+        }
     }
 }

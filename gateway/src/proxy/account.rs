@@ -21,6 +21,8 @@ pub(crate) struct Account {
     began: Instant,
     live: Option<Arc<LiveRoute>>,
     version: Version,
+    /// Whether that was chosen, and not what a request has that came to no choice.
+    is_chosen: bool,
     sent_bytes: u64,
     request_id: HeaderValue,
     /// Only if somebody reads the log.
@@ -43,6 +45,7 @@ impl Account {
             began: Instant::now(),
             live: None,
             version: Version::Stable,
+            is_chosen: false,
             sent_bytes: 0,
             request_id,
             entry,
@@ -66,6 +69,7 @@ impl Account {
 
     pub(super) fn version(&mut self, version: Version) {
         self.version = version;
+        self.is_chosen = true;
         if let Some(entry) = &mut self.entry {
             entry.canary = version == Version::Canary;
         }
@@ -88,11 +92,14 @@ impl Account {
 
     /// The head of an answer is there.
     pub(super) fn answered(&mut self, code: StatusCode) {
+        let after = self.began.elapsed();
         match &self.live {
-            Some(live) => live
-                .stats
-                .of(self.version)
-                .answered(code, self.began.elapsed()),
+            Some(live) => {
+                live.stats.of(self.version).answered(code, after);
+                if let Some(trial) = live.trial.as_ref().filter(|_| self.is_chosen) {
+                    trial.answered(self.version, code, after);
+                }
+            }
             None => {
                 self.shared.unrouted.fetch_add(1, Ordering::Relaxed);
             }

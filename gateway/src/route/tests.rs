@@ -196,7 +196,18 @@ fn annotations_are_understood_or_told() {
         ("rate-limit-burst", "10", "there is no valid rate-limit"),
         ("redirect-https", "yes", "must be \"true\""),
         ("canary-weight", "101", "must be a number from 0 to 100"),
-        ("canary-auto", "true", "does not judge itself"),
+        (
+            "canary-auto",
+            "true",
+            "canary-auto needs to know of which service",
+        ),
+        ("canary-auto", "maybe", "must be \"true\""),
+        ("canary-auto-step", "20", ""),
+        ("canary-auto-step", "0", "must be a number from 1 to 100"),
+        ("canary-auto-interval", "1d", "must be a time"),
+        ("canary-auto-threshold", "5", "no such annotation"),
+        ("canary-status", "promoted: b", ""),
+        ("canary-colour", "yellow", "no such annotation"),
         (
             "canary-service",
             "other=x",
@@ -245,4 +256,39 @@ fn a_canary_belongs_to_the_service_that_it_is_one_of() {
         1,
         "which of two services is meant is not clear"
     );
+}
+
+#[test]
+fn a_canary_that_judges_itself_has_the_weight_that_is_its_own() {
+    let spec = json!({"rules": [rule("", "/", "Prefix", "a")]});
+    let cases = [
+        ("by hand", json!({"canary-weight": "30"}), 30, false),
+        ("new", json!({"canary-auto": "true"}), 0, true),
+        (
+            "the next one",
+            json!({"canary-auto": "true", "canary-weight": "100",
+                "canary-status": "promoted: a-1 at noon"}),
+            0,
+            true,
+        ),
+        (
+            "promoted",
+            json!({"canary-auto": "true", "canary-weight": "100",
+                "canary-status": "promoted: a-2 at noon"}),
+            100,
+            true,
+        ),
+    ];
+    for (name, annotations, weight, is_auto) in cases {
+        let mut all = json!({"gateway.skiff.io/canary-service": "a-2"});
+        for (name, value) in annotations.as_object().unwrap() {
+            all[format!("gateway.skiff.io/{name}")] = value.clone();
+        }
+        let one = ingress("i", "2026-01-01T00:00:00Z", spec.clone(), all);
+        let (table, notes) = build(&[one], &[]);
+        assert!(notes.is_empty(), "{name}: {notes:?}");
+        let canary = table.routes[0].canary.as_ref().unwrap();
+        let found = (canary.weight_percent, canary.auto.is_some());
+        assert_eq!(found, (weight, is_auto), "{name}");
+    }
 }

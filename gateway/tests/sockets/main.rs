@@ -1,6 +1,8 @@
 //! The gateway over real sockets: clients on one side, tiny services on the other, in one process.
 
 #[cfg(test)]
+mod canaries;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod http;

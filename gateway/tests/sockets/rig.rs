@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
+use skiff_api::canary::Report;
 use skiff_api::{Kind, Revision};
 use skiff_client::Event;
 use skiff_gateway::config::{Config, Listen};
@@ -38,6 +39,7 @@ pub(crate) struct Rig {
     pub(crate) admin: SocketAddr,
     pub(crate) notes: mpsc::Receiver<Note>,
     pub(crate) applied: watch::Receiver<Revision>,
+    pub(crate) reports: watch::Receiver<Arc<Report>>,
     pub(crate) stop: CancellationToken,
     objects: watch::Sender<Arc<Objects>>,
     catalog: watch::Sender<Arc<Catalog>>,
@@ -62,11 +64,13 @@ impl Rig {
         let (catalog, catalog_seen) = watch::channel(Arc::new(Catalog::default()));
         let (told, notes) = mpsc::channel(64);
         let (applying, applied) = watch::channel(Revision(0));
+        let (reporting, reports) = watch::channel(Arc::new(Report::default()));
         let sources = Sources {
             objects: objects_seen,
             catalog: catalog_seen,
             notes: told,
             applied: applying,
+            reports: reporting,
         };
         let stop = CancellationToken::new();
         let until = stop.clone();
@@ -77,6 +81,7 @@ impl Rig {
             admin: addresses[2],
             notes,
             applied,
+            reports,
             stop,
             objects,
             catalog,
