@@ -4,7 +4,7 @@
 //! and write what it owns: its Node, the status of its pods, events (Kubernetes' node
 //! authorizer). Nobody else may do anything.
 
-mod gateway;
+pub(crate) mod gateway;
 
 use skiff_api::{Key, Kind, Reason, Status, Subresource};
 use skiff_engine::State;

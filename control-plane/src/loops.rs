@@ -15,10 +15,12 @@ use skiff_engine::{Outcome, Stamper, Write};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::network::canary::Canaries;
 use crate::nodes::Nodes;
 use crate::store::{ProposeError, Store};
 use crate::watch::{Interest, WatchHub};
 
+mod canary;
 mod health;
 mod keys;
 mod pass;
@@ -39,10 +41,19 @@ pub const BATCH: usize = 256;
 /// After a refused or failed write: long enough for whoever won the race to be seen.
 pub const RETRY: Duration = Duration::from_millis(50);
 
+/// What the loops look at that is not in the state: it is heard again and again, and kept in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// The agents' heartbeats.
+    pub nodes: Nodes,
+    /// What gateways count of canaries.
+    pub canaries: Canaries,
+}
+
 /// Runs the loops whenever this server leads, until `stop`.
-pub async fn run(store: Store, hub: WatchHub, nodes: Nodes, stop: CancellationToken) {
+pub async fn run(store: Store, hub: WatchHub, heard: Heard, stop: CancellationToken) {
     let attentive = tokio::spawn({
-        let nodes = nodes.clone();
+        let nodes = heard.nodes.clone();
         async move { nodes.attend().await }
     });
     let _ended_with_this_call = tokio_util::task::AbortOnDropHandle::new(attentive);
@@ -56,7 +67,7 @@ pub async fn run(store: Store, hub: WatchHub, nodes: Nodes, stop: CancellationTo
         }
         tracing::info!("leading: the loops start");
         let term = stop.child_token();
-        let mut loops = start(&store, &hub, &nodes, &term);
+        let mut loops = start(&store, &hub, &heard, &term);
         let deposed = async { leadership.wait_for(|leads| !*leads).await.is_ok() };
         tokio::select! {
             biased;
@@ -71,7 +82,7 @@ pub async fn run(store: Store, hub: WatchHub, nodes: Nodes, stop: CancellationTo
     }
 }
 
-fn start(store: &Store, hub: &WatchHub, nodes: &Nodes, stop: &CancellationToken) -> JoinSet<()> {
+fn start(store: &Store, hub: &WatchHub, heard: &Heard, stop: &CancellationToken) -> JoinSet<()> {
     let mut loops = JoinSet::new();
     let mut queues = Vec::new();
     for controller in controllers() {
@@ -85,10 +96,11 @@ fn start(store: &Store, hub: &WatchHub, nodes: &Nodes, stop: &CancellationToken)
         let stop = stop.clone();
         loops.spawn(async move { stop.run_until_cancelled(runner.run()).await.unwrap_or(()) });
     }
-    let parts: [std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 3] = [
+    let parts: [std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 4] = [
         Box::pin(wake(store.clone(), hub.clone(), queues)),
         Box::pin(scheduling::run(store.clone(), hub.clone())),
-        Box::pin(health::run(store.clone(), nodes.clone())),
+        Box::pin(health::run(store.clone(), heard.nodes.clone())),
+        Box::pin(canary::run(store.clone(), heard.canaries.clone())),
     ];
     for part in parts {
         let stop = stop.clone();

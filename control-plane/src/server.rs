@@ -16,11 +16,10 @@ use crate::bootstrap;
 use crate::cluster::{self, Cluster};
 use crate::joining::Invitation;
 use crate::listener;
-use crate::loops;
+use crate::loops::{self, Heard};
 use crate::members::roster::Roster;
 use crate::members::urls;
 use crate::network::applied::Applied;
-use crate::nodes::Nodes;
 use crate::peers::{self, Peers};
 use crate::pki::Pki;
 use crate::store::Store;
@@ -147,11 +146,11 @@ impl Server {
         config.compare_network(bootstrap::network::settings(&store.state()));
         peers.attach(store.clone());
 
-        let nodes = Nodes::default();
+        let heard = Heard::default();
         let stop = CancellationToken::new();
         let cluster = Cluster::new(&store, &pki, dialling, &record.founders);
-        let applied = Applied::new(store.clone(), nodes.clone(), peers.clone());
-        let router = routes::all(&cluster, &pki, &hub, &nodes, &peers, &applied);
+        let applied = Applied::new(store.clone(), heard.nodes.clone(), peers.clone());
+        let router = routes::all(&cluster, &pki, &hub, &heard, &peers, &applied);
         let upkeep = Upkeep {
             cluster: cluster.clone(),
             pki,
@@ -162,9 +161,9 @@ impl Server {
             network,
             founders: record.founders,
         };
-        let (agents, others) = (nodes.clone(), peers.clone());
+        let (agents, others) = (heard.nodes.clone(), peers.clone());
         let serving = listener::serve(listener, tls, router, agents, others, stop.clone());
-        let looping = loops::run(store.clone(), hub, nodes, stop.clone());
+        let looping = loops::run(store.clone(), hub, heard, stop.clone());
         let tasks = vec![
             tokio::spawn(serving),
             tokio::spawn(looping),

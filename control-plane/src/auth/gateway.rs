@@ -22,7 +22,7 @@ pub(super) fn reads(node: &str, what: &Attributes<'_>, name: &str, state: &State
 }
 
 /// Whether the node says that it runs a gateway.
-pub(super) fn runs_on(node: &str, state: &State) -> bool {
+pub(crate) fn runs_on(node: &str, state: &State) -> bool {
     let node = state.get(&Key::cluster(Kind::Node, node));
     let annotation = |node: &Object| {
         let value = node.to_value();

@@ -9,8 +9,8 @@ use crate::cluster::Cluster;
 use crate::forward;
 use crate::http::{self, Api};
 use crate::join::{self, Join};
+use crate::loops::Heard;
 use crate::network::{self, applied::Applied};
-use crate::nodes::Nodes;
 use crate::peers::Peers;
 use crate::pki::Pki;
 use crate::watch::WatchHub;
@@ -20,14 +20,17 @@ pub(super) fn all(
     cluster: &Cluster,
     pki: &Arc<Pki>,
     hub: &WatchHub,
-    nodes: &Nodes,
+    heard: &Heard,
     peers: &Peers,
     applied: &Applied,
 ) -> Router {
     let store = cluster.store().clone();
+    let nodes = &heard.nodes;
     let api = Api::new(store.clone(), hub.clone(), nodes.clone());
     let backup = backup::router(store.clone(), pki.clone());
-    let network = network::router(store.clone(), hub.clone(), applied.clone());
+    let network = network::router(store.clone(), hub.clone(), applied.clone()).merge(
+        network::canary::router(store.clone(), heard.canaries.clone()),
+    );
     let join = Join {
         store: store.clone(),
         nodes: nodes.clone(),
