@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use skiff_api::canary::{Counts, Settings, bounds_micros};
 
-use self::evidence::{Evidence, Share, weigh};
+pub use self::evidence::Share;
+use self::evidence::{Evidence, weigh};
 
 /// Which part of the requests is slower than the quantile that is compared: p99.
 const SLOW: f64 = 0.01;
@@ -23,6 +24,9 @@ const SLOW: f64 = 0.01;
 /// A canary is never slow by less than this, in microseconds: where answers take a millisecond, the
 /// network alone may double that.
 const SLOWER_MIN_MICROS: u64 = 10_000;
+
+/// The other one of two, in words.
+const STABLE: &str = "the stable version's";
 
 /// What is known of a step.
 #[derive(Clone, Copy, Debug)]
@@ -68,10 +72,10 @@ pub enum Pending {
 pub enum Fault {
     /// More of its requests fail.
     Errors {
-        /// The share of its requests.
-        canary: f64,
-        /// The share of the stable version's, if that had any.
-        stable: Option<f64>,
+        /// Of its requests.
+        canary: Share,
+        /// Of the stable version's.
+        stable: Share,
     },
     /// More of its requests are slow.
     Latency {
@@ -116,13 +120,9 @@ pub fn judge(settings: &Settings, seen: &Seen<'_>) -> Verdict {
 
 /// Where nothing went to the stable version, the canary's own share of errors is what counts.
 fn errors(settings: &Settings, seen: &Seen<'_>) -> (Evidence, Fault) {
-    let failed = |counts: &Counts| Share::new(counts.errors, counts.requests());
     let (canary, stable) = (failed(seen.canary), failed(seen.stable));
     let margin = f64::from(settings.errors_basis_points) / 10_000.0;
-    let fault = Fault::Errors {
-        canary: canary.estimate(),
-        stable: (!stable.is_of_nothing()).then(|| stable.estimate()),
-    };
+    let fault = Fault::Errors { canary, stable };
     (weigh(canary, stable, margin), fault)
 }
 
@@ -143,8 +143,7 @@ fn latency(settings: &Settings, seen: &Seen<'_>) -> (Evidence, Fault) {
 }
 
 /// The end of the bucket that holds the 99th of a hundred answers; 0 without answers.
-#[must_use]
-pub fn p99_micros(counts: &Counts) -> u64 {
+fn p99_micros(counts: &Counts) -> u64 {
     let all = counts.requests();
     let mut left = all.saturating_sub(all / 100);
     for (bucket, count) in &counts.latency {
@@ -163,15 +162,26 @@ fn slower(counts: &Counts, limit: u64) -> u64 {
         .fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
-/// The share of answers that were failures, in words: `0.4 %`.
+fn failed(counts: &Counts) -> Share {
+    Share::new(counts.errors, counts.requests())
+}
+
+/// How both versions did: `0.4 % of its 250 requests failed (p99 34 ms), …`.
 #[must_use]
-pub fn failed_percent(counts: &Counts) -> String {
-    percent(Share::new(counts.errors, counts.requests()).estimate())
+pub fn compared(canary: &Counts, stable: &Counts) -> String {
+    let p99 = |counts| millis(p99_micros(counts));
+    let of_canary = failed(canary).in_words("its");
+    let text = format!("{of_canary} requests failed (p99 {})", p99(canary));
+    let of_stable = failed(stable);
+    if of_stable.is_of_nothing() {
+        return text;
+    }
+    let of_stable = of_stable.in_words(STABLE);
+    format!("{text}, {of_stable} (p99 {})", p99(stable))
 }
 
 /// A time in words: `34 ms`.
-#[must_use]
-pub fn millis(micros: u64) -> String {
+fn millis(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros} µs"),
         1_000..10_000_000 => format!("{} ms", micros / 1_000),
@@ -179,20 +189,16 @@ pub fn millis(micros: u64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
 /// After the canary's name: `web-2: 4.2 % of its requests failed, …`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Errors { canary, stable } => {
-                write!(f, "{} of its requests failed", percent(*canary))?;
-                match stable {
-                    Some(stable) => write!(f, ", {} of the stable version's", percent(*stable)),
-                    None => f.write_str(", and there were none to the stable version"),
+                write!(f, "{} requests failed, ", canary.in_words("its"))?;
+                if stable.is_of_nothing() {
+                    return f.write_str("and there were none to the stable version");
                 }
+                f.write_str(&stable.in_words(STABLE))
             }
             Self::Latency {
                 canary_micros,

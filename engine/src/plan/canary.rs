@@ -189,6 +189,10 @@ fn go_on(auto: &Auto, memory: &Memory) -> Option<Turn> {
     let (reason, severity, message, change) = match judge(&auto.settings, &seen) {
         Verdict::Wait(Pending::Young | Pending::Paused) => return None,
         Verdict::Wait(pending @ (Pending::FewRequests | Pending::Unclear(_))) => {
+            // A step that takes a little longer than asked for is nothing to tell of.
+            if memory.age < auto.settings.interval * 2 {
+                return None;
+            }
             return Some(Turn::waits(words::waits(auto, pending)));
         }
         Verdict::Advance(weight) => (

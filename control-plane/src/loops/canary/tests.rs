@@ -218,7 +218,7 @@ async fn a_canary_that_fails_gets_nothing_any_more() {
     leader.pass().await;
     assert_eq!(leader.annotation("canary-weight"), "0");
     let status = leader.annotation("canary-status");
-    let why = ": 30.0 % of its requests failed, 0.0 % of the stable version's";
+    let why = ": 30.0 % of its 100 requests failed, 0.0 % of the stable version's 100";
     assert!(
         status.starts_with("rolled back: web-2 at ") && status.ends_with(why),
         "{status}"

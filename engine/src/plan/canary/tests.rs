@@ -90,15 +90,15 @@ fn a_good_canary_gets_more_and_more_until_it_gets_everything() {
             50,
             "100",
             "progressing: web-2 since 2026-11-23T01:46:40Z",
-            "CanaryAdvanced: web-2 gets 100 % of the requests: of its 100 requests 0.0 % failed, p99 \
-             is 5 ms, of the stable version's 900 0.1 % failed, p99 is 5 ms",
+            "CanaryAdvanced: web-2 gets 100 % of the requests: 0.0 % of its 100 requests failed (p99 \
+             5 ms), 0.1 % of the stable version's 900 (p99 5 ms)",
         ),
         (
             100,
             "100",
             "promoted: web-2 at 2026-11-23T01:46:40Z",
-            "CanaryPromoted: web-2 gets all requests and is judged no more: of its 100 requests \
-             0.0 % failed, p99 is 5 ms",
+            "CanaryPromoted: web-2 gets all requests and is judged no more: 0.0 % of its 100 requests \
+             failed (p99 5 ms), 0.1 % of the stable version's 900 (p99 5 ms)",
         ),
     ];
     for (weight, next, status, said) in expected {
@@ -117,7 +117,7 @@ fn a_bad_canary_gets_nothing_until_it_is_another_or_its_verdict_is_removed() {
     let (mut world, key) = world(&json!({"canary-weight": "20"}));
     steer(&mut world, &key, &memory(20, 0, 0)).unwrap();
     let found = steer(&mut world, &key, &memory(20, 5, 12));
-    let why = "12.0 % of its requests failed, 0.1 % of the stable version's";
+    let why = "12.0 % of its 100 requests failed, 0.1 % of the stable version's 900";
     assert_eq!(
         found,
         strings([
@@ -196,7 +196,7 @@ fn what_it_waits_for_is_said_once() {
     });
     assert_eq!(steer(&mut world, &key, &memory).unwrap()[0], "10");
     memory.step.weight_percent = 10;
-    memory.age = Duration::from_secs(60);
+    memory.age = Duration::from_secs(120);
     memory.told = false;
     for (canary, expected) in [
         (
@@ -205,7 +205,7 @@ fn what_it_waits_for_is_said_once() {
         ),
         (
             counts(2, 100),
-            "web-2 stays at 10 %: 2.0 % of its requests failed, 0.1 % of the stable version's, \
+            "web-2 stays at 10 %: 2.0 % of its 100 requests failed, 0.1 % of the stable version's 900, \
              which may be chance",
         ),
     ] {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use skiff_api::canary::{Auto, Counts};
+use skiff_api::canary::Auto;
 
 use super::Memory;
-use crate::canary::{Pending, failed_percent, millis, p99_micros};
+use crate::canary::{Pending, compared};
 
 pub(super) fn started(auto: &Auto, weight_percent: u8) -> String {
     format!(
@@ -17,21 +17,15 @@ pub(super) fn started(auto: &Auto, weight_percent: u8) -> String {
 }
 
 pub(super) fn advanced(service: &str, weight_percent: u8, memory: &Memory) -> String {
-    format!(
-        "{service} gets {weight_percent} % of the requests: of its {}, {}",
-        of(&memory.canary),
-        beside(&memory.stable)
-    )
+    let how = compared(&memory.canary, &memory.stable);
+    format!("{service} gets {weight_percent} % of the requests: {how}")
 }
 
 pub(super) fn promoted(service: &str, memory: &Memory) -> String {
-    format!(
-        "{service} gets all requests and is judged no more: of its {}",
-        of(&memory.canary)
-    )
+    let how = compared(&memory.canary, &memory.stable);
+    format!("{service} gets all requests and is judged no more: {how}")
 }
 
-/// Without counts: an Event that says the same again is counted, one with other figures is new.
 pub(super) fn waits(auto: &Auto, pending: Pending) -> String {
     let (service, weight) = (&auto.step.service, auto.step.weight_percent);
     match pending {
@@ -43,27 +37,6 @@ pub(super) fn waits(auto: &Auto, pending: Pending) -> String {
             format!("{service} stays at {weight} %: {pending}")
         }
     }
-}
-
-fn of(canary: &Counts) -> String {
-    format!(
-        "{} requests {} failed, p99 is {}",
-        canary.requests(),
-        failed_percent(canary),
-        millis(p99_micros(canary))
-    )
-}
-
-fn beside(stable: &Counts) -> String {
-    if stable.requests() == 0 {
-        return "and there were none to the stable version".to_owned();
-    }
-    format!(
-        "of the stable version's {} {} failed, p99 is {}",
-        stable.requests(),
-        failed_percent(stable),
-        millis(p99_micros(stable))
-    )
 }
 
 fn time(interval: Duration) -> String {
