@@ -12,7 +12,7 @@ use skiff_control_plane::server::Server;
 use skiff_gateway::{Config, Gateway};
 use skiff_network::Catalog;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Connection, GatewayCommand};
@@ -49,11 +49,12 @@ pub(crate) async fn start(config: Config, server: &Server) -> Result<Running, Cl
     let stop = CancellationToken::new();
     let (until, seen) = (stop.clone(), catalog.clone());
     let serving = tokio::spawn(async move {
-        tokio::join!(warn_if_no_node(seen), async {
-            if let Err(error) = gateway.run(client, catalog, applied, until).await {
-                tracing::error!(%error, "the gateway ended");
-            }
-        });
+        // Dropped with this task: where there are no nodes, it would wait for one for ever.
+        let mut beside = JoinSet::new();
+        beside.spawn(warn_if_no_node(seen));
+        if let Err(error) = gateway.run(client, catalog, applied, until).await {
+            tracing::error!(%error, "the gateway ended");
+        }
     });
     print::line(&format!("The gateway is at {listen}"))?;
     Ok(Running {
