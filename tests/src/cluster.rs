@@ -88,9 +88,15 @@ impl Cluster {
     /// One server, no node.
     #[must_use]
     pub fn server() -> Self {
+        Self::server_with(&[])
+    }
+
+    /// One server with further flags, no node.
+    #[must_use]
+    pub fn server_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("server");
-        Self::start("server", &data, folder, &[], Ground::Here)
+        Self::start("server", &data, folder, flags, Ground::Here)
     }
 
     /// One server whose data lies in a folder of the caller's.

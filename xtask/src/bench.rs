@@ -6,17 +6,15 @@ use crate::shell::{self, Done, cargo, run};
 use crate::tools::{self, Need};
 
 /// Benchmarks of servers alone: these need no containers.
-const WITHOUT_ENGINE: [&str; 4] = ["api", "api3", "failover", "slowdisk"];
+const WITHOUT_ENGINE: [&str; 5] = ["api", "api3", "failover", "slowdisk", "gateway"];
 
 /// Runs the benchmarks that `args` name.
 ///
 /// # Errors
 /// Something is missing, does not build, or fails under load.
 pub(crate) fn bench(args: &[String]) -> Done {
-    if needs_engine(args) {
-        tools::provide(Need::Docker)?;
-        tools::provide(Need::Busybox)?;
-        tools::provide(Need::Shop)?;
+    for need in needs(args) {
+        tools::provide(need)?;
     }
     run(&mut cargo([
         "build",
@@ -38,8 +36,8 @@ pub(crate) fn bench(args: &[String]) -> Done {
     run(bench.args(args).env("SKIFF_BIN", tools::skiff_binary()))
 }
 
-/// Whether a benchmark that starts containers is asked for; each flag takes the word after it.
-fn needs_engine(args: &[String]) -> bool {
+/// What the benchmarks asked for can't do without; each flag takes the word after it.
+fn needs(args: &[String]) -> Vec<Need> {
     let mut words = args.iter().map(String::as_str);
     let mut names = Vec::new();
     while let Some(word) = words.next() {
@@ -49,27 +47,40 @@ fn needs_engine(args: &[String]) -> bool {
             names.push(word);
         }
     }
-    names.is_empty() || names.iter().any(|name| !WITHOUT_ENGINE.contains(name))
+    let all = names.is_empty();
+    let mut needs = Vec::new();
+    if all || names.iter().any(|name| !WITHOUT_ENGINE.contains(name)) {
+        needs.extend([Need::Docker, Need::Busybox, Need::Shop]);
+    }
+    if all || names.contains(&"gateway") {
+        needs.extend([Need::Nginx, Need::Haproxy]);
+    }
+    needs
 }
 
 #[cfg(test)]
 mod tests {
-    use super::needs_engine;
+    use super::*;
 
     #[test]
-    fn only_what_starts_containers_needs_an_engine() {
-        let cases = [
-            ("", true),
-            ("--json out", true),
-            ("boot", true),
-            ("api pods", true),
-            ("api", false),
-            ("failover --kills 3 --json boot", false),
-            ("slowdisk --minutes 1 memory", true),
+    fn only_what_starts_containers_needs_an_engine_and_the_gateway_has_rivals() {
+        let engine = [Need::Docker, Need::Busybox, Need::Shop];
+        let rivals = [Need::Nginx, Need::Haproxy];
+        let both = [&engine[..], &rivals].concat();
+        let cases: [(&str, &[Need]); 9] = [
+            ("", &both),
+            ("--json out", &both),
+            ("boot", &engine),
+            ("api pods", &engine),
+            ("api", &[]),
+            ("failover --kills 3 --json boot", &[]),
+            ("slowdisk --minutes 1 memory", &engine),
+            ("gateway --rounds 2", &rivals),
+            ("gateway pods", &both),
         ];
         for (line, expected) in cases {
             let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(needs_engine(&args), expected, "{line}");
+            assert_eq!(needs(&args), expected, "{line}");
         }
     }
 }

@@ -26,8 +26,9 @@ usage: cargo xtask VERB
   test [ARGS…]     every test; ARGS go to the test runner
   check            format, lints, dependency rules and house rules; writes nothing
   fix              what `check` asks for and a tool can do by itself
-  bench [NAME]…    boot, memory, api, api3, pods, rollout, services, failover, slowdisk (all, if none is named);
-                   --json FILE, --kills N of failover (30), --minutes N of slowdisk (10);
+  bench [NAME]…    boot, memory, api, api3, pods, rollout, services, gateway, failover, slowdisk
+                   (all, if none is named); --json FILE, --kills N of failover (30),
+                   --minutes N of slowdisk (10), --rounds N of gateway (5);
                    api brings api3 along; failover measures etcd too where Debian's is installed
   sim [ARGS…]      a thousand simulated clusters; --seeds N, --from N, or arguments of `skiff sim`
   image            the demo shop's images skiff/shop:v1 and :v2";

@@ -38,6 +38,10 @@ pub(crate) enum Need {
     Hosts,
     /// The right to say where packets go, and the program for it.
     Network,
+    /// nginx, to be measured against.
+    Nginx,
+    /// `HAProxy`, to be measured against.
+    Haproxy,
 }
 
 /// Makes sure that a need is met, installing what is missing if that can be done without asking.
@@ -57,6 +61,8 @@ pub(crate) fn provide(need: Need) -> Done {
         Need::Dig => installed("dig", "dnsutils"),
         Need::Hosts => hosts(),
         Need::Network => network(),
+        Need::Nginx => installed("nginx", "nginx-light"),
+        Need::Haproxy => installed("haproxy", "haproxy"),
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn drive(
         .expect("a runtime");
     let call = Arc::new(call);
     let number = Arc::new(AtomicU64::new(0));
-    let (mut latencies, elapsed) = runtime.block_on(async {
+    let (latencies, elapsed) = runtime.block_on(async {
         let mut open = Vec::new();
         for server in servers.iter().cycle().take(connections) {
             open.push(server.connect().await.expect("the server accepts"));
@@ -82,17 +82,24 @@ pub(crate) fn drive(
         }
         (latencies, began.elapsed())
     });
-    latencies.sort();
-    let quantile = |share: usize| {
-        let at = latencies.len() * share / 100;
-        latencies.get(at).copied().unwrap_or_default().as_secs_f64() * 1000.0
-    };
-    let count = latencies.len();
-    let answers = u32::try_from(count).map_or(f64::INFINITY, f64::from);
-    Round {
-        rate: answers / elapsed.as_secs_f64(),
-        p50_ms: quantile(50),
-        p99_ms: quantile(99),
-        count,
+    Round::of(latencies, elapsed)
+}
+
+impl Round {
+    /// Counts answers up: how long each took, and how long all of them.
+    pub(crate) fn of(mut latencies: Vec<Duration>, elapsed: Duration) -> Self {
+        latencies.sort();
+        let quantile = |share: usize| {
+            let at = latencies.len() * share / 100;
+            latencies.get(at).copied().unwrap_or_default().as_secs_f64() * 1000.0
+        };
+        let count = latencies.len();
+        let answers = u32::try_from(count).map_or(f64::INFINITY, f64::from);
+        Self {
+            rate: answers / elapsed.as_secs_f64(),
+            p50_ms: quantile(50),
+            p99_ms: quantile(99),
+            count,
+        }
     }
 }

@@ -6,6 +6,7 @@ mod api;
 mod api3;
 mod boot;
 mod failover;
+mod gateway;
 mod load;
 mod machine;
 mod memory;
@@ -33,7 +34,7 @@ struct Bench {
     measure: Measure,
 }
 
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 10] = [
     bench("boot", |_| boot::rows()),
     bench("memory", |_| memory::rows()),
     bench("api", |_| api::rows()),
@@ -45,6 +46,7 @@ const BENCHES: [Bench; 9] = [
     bench("pods", |_| pods::rows()),
     bench("rollout", |_| rollout::rows()),
     bench("services", |_| services::rows()),
+    bench("gateway", |options| gateway::rows(options.rounds)),
     bench("failover", |options| failover::rows(options.kills)),
     bench("slowdisk", |options| slowdisk::rows(options.minutes)),
 ];
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
             let names = names.join("|");
             eprintln!(
                 "bench: {why}\nusage: cargo xtask bench [{names}]… [--json FILE] [--kills N] \
-                 [--minutes N]"
+                 [--minutes N] [--rounds N]"
             );
             return ExitCode::from(2);
         }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 const MINUTES: u32 = 10;
 /// Leaders that `failover` kills.
 const KILLS: u32 = 30;
+/// Rounds of `gateway` for each proxy and number of connections.
+const ROUNDS: u32 = 5;
 
 /// The command line, read.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) minutes: u32,
     /// How many leaders `failover` kills.
     pub(crate) kills: u32,
+    /// How often `gateway` measures each proxy.
+    pub(crate) rounds: u32,
 }
 
 impl Options {
@@ -35,6 +39,7 @@ impl Options {
             json: None,
             minutes: MINUTES,
             kills: KILLS,
+            rounds: ROUNDS,
         };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
@@ -42,6 +47,7 @@ impl Options {
                 "--json" => options.json = Some(value(&arg, args.next())?),
                 "--minutes" => options.minutes = at_least_one(&arg, args.next())?,
                 "--kills" => options.kills = at_least_one(&arg, args.next())?,
+                "--rounds" => options.rounds = at_least_one(&arg, args.next())?,
                 name if known.contains(&name) => options.names.push(arg),
                 other => return Err(format!("no bench is called `{other}`")),
             }
@@ -76,10 +82,14 @@ mod tests {
     #[test]
     fn what_is_not_said_is_as_documented_and_what_is_wrong_is_refused() {
         let cases = [
-            ("", Ok((true, true, MINUTES, KILLS))),
-            ("boot", Ok((true, false, MINUTES, KILLS))),
-            ("pods --minutes 1", Ok((false, true, 1, KILLS))),
-            ("boot --kills 3 pods", Ok((true, true, MINUTES, 3))),
+            ("", Ok((true, true, [MINUTES, KILLS, ROUNDS]))),
+            ("boot", Ok((true, false, [MINUTES, KILLS, ROUNDS]))),
+            ("pods --minutes 1", Ok((false, true, [1, KILLS, ROUNDS]))),
+            (
+                "boot --kills 3 pods",
+                Ok((true, true, [MINUTES, 3, ROUNDS])),
+            ),
+            ("--rounds 2 boot", Ok((true, false, [MINUTES, KILLS, 2]))),
             ("--kills 0", Err("--kills: at least 1")),
             ("--kills", Err("--kills: a value must follow")),
             ("--minutes soon", Err("--minutes: `soon` is not a number")),
@@ -88,7 +98,10 @@ mod tests {
         for (line, expected) in cases {
             let args = line.split_whitespace().map(str::to_owned);
             let parsed = Options::parse(args, &["boot", "pods"]);
-            let seen = parsed.map(|it| (it.wants("boot"), it.wants("pods"), it.minutes, it.kills));
+            let seen = parsed.map(|it| {
+                let numbers = [it.minutes, it.kills, it.rounds];
+                (it.wants("boot"), it.wants("pods"), numbers)
+            });
             assert_eq!(seen, expected.map_err(str::to_owned), "{line}");
         }
     }
