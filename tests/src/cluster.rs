@@ -168,6 +168,12 @@ impl Cluster {
         cluster
     }
 
+    /// The range of its pods' addresses.
+    #[must_use]
+    pub fn pod_cidr(&self) -> &str {
+        &self.pods
+    }
+
     /// Starts the server again with the same arguments and waits for its API.
     pub fn restart_server(&mut self) {
         self.start_server();

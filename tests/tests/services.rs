@@ -100,7 +100,7 @@ fn the_api_service_is_there_from_the_start() {
         }
     });
     let settings = api.get("/api/v1/namespaces/kube-system/configmaps/skiff-network");
-    assert_eq!(settings["data"]["podCIDR"], "10.42.0.0/16");
+    assert_eq!(settings["data"]["podCIDR"], cluster.pod_cidr());
 }
 
 /// Each endpoint behind `web` as `name+` or `name-`: ready or not.
@@ -175,5 +175,6 @@ fn endpoints_follow_the_pods() {
     let cidr = items(&node)
         .next()
         .map(|node| node["spec"]["podCIDR"].clone());
-    assert_eq!(cidr, Some("10.42.0.0/24".into()));
+    let first = cluster.pod_cidr().replace("/16", "/24");
+    assert_eq!(cidr, Some(first.into()));
 }
