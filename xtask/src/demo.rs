@@ -6,6 +6,7 @@
 mod cluster;
 mod leader;
 mod load;
+mod network;
 mod options;
 mod request;
 mod writes;

@@ -5,6 +5,7 @@
 //! so first. The `iptables` program is used for it, not nftables: it is what the Engine itself uses, so
 //! both speak to the same tables whichever of its two backends the machine has.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,6 +25,9 @@ const COMMENT: &str = "skiff-pods";
 /// How often the rules are looked for: nobody tells when an Engine or an administrator has dropped
 /// them.
 const RECHECK: Duration = Duration::from_secs(5);
+
+/// Held while rules are looked for and added, so that agents which share a machine add each once.
+const TURN: &str = "/run/skiff-forward.lock";
 
 /// How long `iptables` may wait for others that hold its lock, in seconds.
 const LOCK_SECONDS: &str = "5";
@@ -54,6 +58,7 @@ pub(super) async fn keep(settings: &Settings, state: &watch::Sender<NetworkState
 
 /// Adds the rules that are missing.
 async fn ensure(program: &PathBuf, pods: Cidr) -> Result<(), String> {
+    let _turn = turn().await;
     let listed = match run(program, &["-S", CHAIN]).await {
         Ok(listed) => listed,
         // No such chain: the Engine makes no rules, or there is none in this namespace.
@@ -69,6 +74,22 @@ async fn ensure(program: &PathBuf, pods: Cidr) -> Result<(), String> {
         tracing::info!(rule = rule.join(" "), "pods' packets may be forwarded");
     }
     Ok(())
+}
+
+/// Waits for this agent's turn. Where no such file can be, a rule may come to stand there twice, which
+/// does no harm.
+async fn turn() -> Option<File> {
+    let locked = tokio::task::spawn_blocking(|| {
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(TURN)
+            .ok()?;
+        file.lock().ok()?;
+        Some(file)
+    });
+    locked.await.ok().flatten()
 }
 
 /// The rules that a listed chain lacks.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{NODES, request};
+use super::{NODES, network, request};
 use crate::shell::{self, Done, Failure, command, read, run, say};
 use crate::table::Table;
 use crate::tools;
@@ -72,6 +72,7 @@ impl Cluster {
         let gateway = format!("--gateway=127.0.0.1:{}", gateway_port(number));
         let mut args = vec!["server", "--data-dir", &data, "--listen", &listen];
         args.push(&gateway);
+        args.extend(["--pod-cidr", network::PODS]);
         if self.servers > 1 {
             args.extend(["--name", &name]);
         }
@@ -332,6 +333,7 @@ fn clean(folder: &Path) -> Done {
             &["network", "rm"],
         )?;
     }
+    network::forget(&NODES)?;
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(|source| file(folder, source))?;
     }

@@ -26,8 +26,8 @@ use crate::report::Row;
 const SERVICES: [&str; 4] = ["users", "cart", "pay", "orders"];
 /// Pods of each service.
 const BACKENDS_EACH: usize = 3;
-/// Clients with a descriptor each here, and with two each at a proxy that reserves one for a backend.
-const DESCRIPTORS: u64 = 65_536;
+/// Of this process and of each proxy: ten thousand clients and what else is open.
+const DESCRIPTORS: u64 = 20_000;
 
 /// The proxies, Skiff first: by name, and how each is started.
 const PROXIES: [(&str, Start); 3] = [

@@ -40,6 +40,7 @@ fn config(address: SocketAddr, services: &[(&str, &[SocketAddr])]) -> String {
         "global
   nbthread {threads}
   maxconn 20000
+  no strict-limits
 defaults
   mode http
   maxconn 20000
