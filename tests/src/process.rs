@@ -12,6 +12,9 @@ use crate::wait;
 /// The lines of a log that a failed test shows.
 const TAIL_LINES: usize = 40;
 
+/// Longest wait for a stop signal to reach every thread.
+const FREEZE_MAX: Duration = Duration::from_secs(10);
+
 /// A running (or ended) child.
 pub struct Process {
     child: Child,
@@ -53,6 +56,32 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal)
             .unwrap_or_else(|why| panic!("signal {} {signal:?}: {why}", self.name));
+    }
+
+    /// Freezes it, and returns when none of its threads can do anything any more: the kernel stops
+    /// them some time after it took the signal, the later the busier the machine is.
+    ///
+    /// # Panics
+    /// If it doesn't stop within [`FREEZE_MAX`].
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        wait::until("every thread stands still", FREEZE_MAX, || {
+            let states = self.thread_states();
+            // Once one has stopped, all must; one that waits for the disk stops when it returns.
+            let frozen = states.contains('T') && states.chars().all(|state| "TD".contains(state));
+            if frozen { Ok(()) } else { Err(states) }
+        });
+    }
+
+    /// A letter for each thread, as in proc(5): `R` runs, `S` sleeps, `D` waits for a disk, `T` is stopped.
+    fn thread_states(&self) -> String {
+        let folder = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let threads = fs::read_dir(folder).into_iter().flatten().flatten();
+        let stats =
+            threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        stats
+            .filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next())
+            .collect()
     }
 
     /// Ends it at once, as the kernel would on a crash, and waits until it is gone.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 use skiff_tests::api::Identity;
 use skiff_tests::cluster::Cluster;
 use skiff_tests::disk::Disk;
@@ -24,7 +23,7 @@ fn twenty_power_cuts_lose_nothing_that_was_acknowledged() {
         let identity = Identity::of(&cluster.kubeconfig());
         let writers = Writers::start(&identity, WRITERS, &format!("cut{round}"));
         wait::pause(Duration::from_millis(300 + round * 61));
-        cluster.server.signal(Signal::STOP);
+        cluster.server.freeze();
         let acknowledged = writers.acknowledged();
         let copy = disk.after_power_cut();
         cluster.server.kill();
