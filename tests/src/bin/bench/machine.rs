@@ -114,22 +114,23 @@ pub(crate) fn resident_mb_of(family: &[Pid]) -> f64 {
     family.iter().map(share).sum()
 }
 
-/// Lets this process, and those that it will start, have so many descriptors; whether they may.
-pub(crate) fn allow_descriptors(count: u64) -> bool {
-    let known = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= count);
-    if enough(known.current) && enough(known.maximum) {
-        return true;
-    }
-    let wanted = Rlimit {
-        current: Some(count),
-        maximum: if enough(known.maximum) {
-            known.maximum
-        } else {
-            Some(count)
-        },
+/// Lets this process, and those that it will start, have so many descriptors, or as many as it may;
+/// returns how many.
+pub(crate) fn allow_descriptors(wanted: u64) -> u64 {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current, maximum| Rlimit {
+        current: Some(current),
+        maximum,
     };
-    setrlimit(Resource::Nofile, wanted).is_ok()
+    let least = maximum.map_or(wanted, |maximum| maximum.max(wanted));
+    let raised = maximum.map(|_| least);
+    if setrlimit(Resource::Nofile, limit(wanted, raised)).is_ok() {
+        return wanted;
+    }
+    // Only a privileged process may have more than it was given.
+    let given = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    setrlimit(Resource::Nofile, limit(given, maximum)).expect("a limit below the highest");
+    given
 }
 
 fn field(path: &str, name: &str) -> Option<String> {

@@ -12,12 +12,12 @@ use crate::machine;
 /// Where Debian puts it.
 const PROGRAM: &str = "/usr/sbin/haproxy";
 
-pub(super) fn start(backends: &Backends) -> Option<Proxy> {
+pub(super) fn start(backends: &Backends, connections: usize) -> Option<Proxy> {
     let address = proxy::address();
     let program = Program::start(PROGRAM, |folder| {
         let services: Vec<_> = backends.services().collect();
         let file = folder.join("haproxy.cfg");
-        fs::write(&file, config(address, &services)).expect("write haproxy.cfg");
+        fs::write(&file, config((address, connections), &services)).expect("write haproxy.cfg");
         ["-db", "-f", &file.display().to_string()]
             .map(str::to_owned)
             .to_vec()
@@ -25,7 +25,10 @@ pub(super) fn start(backends: &Backends) -> Option<Proxy> {
     Some(Proxy::program(program, address))
 }
 
-fn config(address: SocketAddr, services: &[(&str, &[SocketAddr])]) -> String {
+fn config(
+    (address, connections): (SocketAddr, usize),
+    services: &[(&str, &[SocketAddr])],
+) -> String {
     let threads = machine::cores();
     let (mut rules, mut backends) = (String::new(), String::new());
     for (name, servers) in services {
@@ -39,11 +42,10 @@ fn config(address: SocketAddr, services: &[(&str, &[SocketAddr])]) -> String {
     format!(
         "global
   nbthread {threads}
-  maxconn 20000
-  no strict-limits
+  maxconn {connections}
 defaults
   mode http
-  maxconn 20000
+  maxconn {connections}
   option http-keep-alive
   http-reuse always
   option forwardfor
@@ -69,7 +71,7 @@ mod tests {
     fn every_service_has_its_prefix_and_its_servers() {
         let servers = ["10.0.0.1:1", "10.0.0.1:2"].map(|text| text.parse().expect("an address"));
         let address = "127.0.0.1:80".parse().expect("an address");
-        let text = config(address, &[("cart", &servers)]);
+        let text = config((address, 1), &[("cart", &servers)]);
         for expected in [
             "  use_backend cart if { path_beg /cart/ }\n",
             "backend cart\n  balance leastconn\n  server s0 10.0.0.1:1\n  server s1 10.0.0.1:2\n",

@@ -1,4 +1,5 @@
-//! What a proxy keeps in memory while ten thousand connections are open on which nothing happens.
+//! What a proxy keeps in memory while ten thousand connections are open on which nothing happens, or
+//! as many of them as the limit of descriptors lets it have.
 
 use std::time::Duration;
 
@@ -6,11 +7,11 @@ use skiff_tests::wait;
 
 use super::backends::Backends;
 use super::clients::Clients;
-use super::{PROXIES, SERVICES, Start};
+use super::proxy::Proxy;
+use super::{PROXIES, SERVICES};
 use crate::machine;
 use crate::report::Row;
 
-const CONNECTIONS: usize = 10_000;
 /// Of a whole server with its gateway.
 const MOST_MB: f64 = 64.0;
 const ROUNDS: usize = 3;
@@ -18,46 +19,62 @@ const ROUNDS: usize = 3;
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// All figures of this part; who is not installed has none.
-pub(super) fn rows(backends: &Backends) -> Vec<Row> {
+pub(super) fn rows(backends: &Backends, count: usize) -> Vec<Row> {
     let all = PROXIES.into_iter();
-    all.flat_map(|(name, start)| figures(name, start, backends))
-        .collect()
+    all.flat_map(|(name, start)| {
+        let measured = (0..ROUNDS).filter_map(|_| Some(measure(&start(backends, count)?, count)));
+        figures(name, count, &measured.collect::<Vec<_>>())
+    })
+    .collect()
 }
 
-fn figures(name: &str, start: Start, backends: &Backends) -> Vec<Row> {
-    let taken: Vec<[f64; 2]> = (0..ROUNDS)
-        .filter_map(|_| measure(start, backends))
-        .collect();
-    if taken.is_empty() {
+/// Resident memory of a fresh proxy in MB, before it had connections and with all of them idle.
+fn measure(proxy: &Proxy, count: usize) -> [f64; 2] {
+    wait::pause(SETTLE);
+    let before = machine::resident_mb_of(&proxy.family());
+    let mut clients = Clients::connect(proxy.address, &SERVICES, count);
+    wait::pause(SETTLE);
+    let after = machine::resident_mb_of(&proxy.family());
+    // A proxy that has closed some would have had an easier time.
+    clients.ask_each();
+    [before, after]
+}
+
+fn figures(name: &str, count: usize, measured: &[[f64; 2]]) -> Vec<Row> {
+    if measured.is_empty() {
         return Vec::new();
     }
-    let [without, with] = [0, 1].map(|at| taken.iter().map(|pair| pair[at]).collect::<Vec<_>>());
-    let grown: Vec<f64> = taken.iter().map(|[before, after]| after - before).collect();
-    let with = Row::new(&format!("{name}, 10,000 idle connections"), "MB", &with);
+    let of = |figure: fn(&[f64; 2]) -> f64| -> Vec<f64> { measured.iter().map(figure).collect() };
+    let idle = format!("{name}, {count} idle connections");
+    let with = Row::new(&idle, "MB", &of(|[_, after]| *after));
+    let grown = of(|[before, after]| after - before);
+    let each = u32::try_from(count).map_or(f64::NAN, f64::from);
+    let each: Vec<f64> = grown.iter().map(|grown| grown * 1000.0 / each).collect();
     vec![
-        Row::new(&format!("{name}, no connection"), "MB", &without),
+        Row::new(
+            &format!("{name}, no connection"),
+            "MB",
+            &of(|[before, _]| *before),
+        ),
         if name == "skiff" {
             with.at_most(MOST_MB)
         } else {
             with
         },
-        Row::new(
-            &format!("{name}, 10,000 idle connections: growth"),
-            "MB",
-            &grown,
-        ),
+        Row::new(&format!("{idle}: growth"), "MB", &grown),
+        Row::new(&format!("{idle}: growth for each"), "KB", &each),
     ]
 }
 
-/// Resident memory of a fresh proxy in MB, before it had connections and with all of them idle.
-fn measure(start: Start, backends: &Backends) -> Option<[f64; 2]> {
-    let proxy = start(backends)?;
-    wait::pause(SETTLE);
-    let before = machine::resident_mb_of(&proxy.family());
-    let mut clients = Clients::connect(proxy.address, &SERVICES, CONNECTIONS);
-    wait::pause(SETTLE);
-    let after = machine::resident_mb_of(&proxy.family());
-    // A proxy that has closed some would have had an easier time.
-    clients.ask_each();
-    Some([before, after])
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_growth_is_that_of_a_round_and_of_each_connection() {
+        let rows = figures("skiff", 1000, &[[20.0, 25.0], [10.0, 20.0], [21.0, 27.0]]);
+        let values: Vec<f64> = rows.iter().map(|row| row.value).collect();
+        assert_eq!(values, [20.0, 25.0, 6.0, 6.0]);
+        assert!(figures("nginx", 1000, &[]).is_empty());
+    }
 }

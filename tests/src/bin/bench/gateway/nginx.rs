@@ -13,12 +13,13 @@ use crate::machine;
 /// Where Debian puts it.
 const PROGRAM: &str = "/usr/sbin/nginx";
 
-pub(super) fn start(backends: &Backends) -> Option<Proxy> {
+pub(super) fn start(backends: &Backends, connections: usize) -> Option<Proxy> {
     let address = proxy::address();
     let program = Program::start(PROGRAM, |folder| {
         let services: Vec<_> = backends.services().collect();
         let file = folder.join("nginx.conf");
-        fs::write(&file, config(folder, address, &services)).expect("write nginx.conf");
+        fs::write(&file, config(folder, (address, connections), &services))
+            .expect("write nginx.conf");
         let [file, folder] = [&file, folder].map(|path| path.display().to_string());
         ["-e", "stderr", "-p", &folder, "-c", &file]
             .map(str::to_owned)
@@ -29,8 +30,14 @@ pub(super) fn start(backends: &Backends) -> Option<Proxy> {
 
 /// Its limits of connections and of requests per connection are out of the way, and `reuseport`
 /// spreads connections evenly over the workers, as it does not by itself.
-fn config(folder: &Path, address: SocketAddr, services: &[(&str, &[SocketAddr])]) -> String {
+fn config(
+    folder: &Path,
+    (address, connections): (SocketAddr, usize),
+    services: &[(&str, &[SocketAddr])],
+) -> String {
     let (workers, folder) = (machine::cores(), folder.display());
+    // Of each worker, as nobody spreads them evenly.
+    let most = connections + 2048;
     let (mut upstreams, mut locations) = (String::new(), String::new());
     for (name, servers) in services {
         let servers: String = servers
@@ -53,7 +60,7 @@ worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log stderr;
 events {{
-  worker_connections 16384;
+  worker_connections {most};
 }}
 http {{
   access_log off;
@@ -84,7 +91,7 @@ mod tests {
     fn every_service_has_its_prefix_and_its_servers() {
         let servers = ["10.0.0.1:1", "10.0.0.1:2"].map(|text| text.parse().expect("an address"));
         let address = "127.0.0.1:80".parse().expect("an address");
-        let text = config(Path::new("/t"), address, &[("cart", &servers)]);
+        let text = config(Path::new("/t"), (address, 1), &[("cart", &servers)]);
         for expected in [
             "  upstream cart {\n    least_conn;\n    server 10.0.0.1:1;\n    server 10.0.0.1:2;\n",
             "    location /cart/ { proxy_pass http://cart; }\n",

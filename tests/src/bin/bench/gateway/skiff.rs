@@ -18,7 +18,7 @@ const INGRESSES: &str = "/apis/networking.k8s.io/v1/namespaces/default/ingresses
     clippy::unnecessary_wraps,
     reason = "other proxies may not be installed, and all are started alike"
 )]
-pub(super) fn start(backends: &Backends) -> Option<Proxy> {
+pub(super) fn start(backends: &Backends, _: usize) -> Option<Proxy> {
     let address = proxy::address();
     let cluster = Cluster::server_with(&[&format!("--gateway={address}")]);
     let api = cluster.api();

@@ -44,8 +44,8 @@ impl Taken {
 }
 
 /// All figures of this part.
-pub(super) fn rows(backends: &Backends, rounds: u32) -> Vec<Row> {
-    let started = PROXIES.map(|(name, start)| (name, start(backends)));
+pub(super) fn rows(backends: &Backends, most: usize, rounds: u32) -> Vec<Row> {
+    let started = PROXIES.map(|(name, start)| (name, start(backends, most)));
     let proxies = started.iter().filter_map(|(name, proxy)| {
         let proxy = proxy.as_ref()?;
         Some(Target {
