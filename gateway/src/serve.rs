@@ -151,26 +151,35 @@ async fn first_bytes(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 async fn secure(connection: &Arc<Connection>, stream: TcpStream) {
-    let worker = &connection.worker;
-    let handshake = Box::pin(timeout(HEAD_TIME_MAX, worker.tls.accept(stream)));
-    let stream = tokio::select! {
-        done = handshake => match done {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(client = %connection.client, %error, "no TLS with a client");
-                return;
-            }
-            Err(_) => return,
-        },
-        () = worker.stop.cancelled() => return,
+    // The handshake has its memory for itself: what it works with is larger than all that a waiting
+    // connection keeps, also of those without TLS.
+    let Some((io, is_http2)) = Box::pin(handshake(connection, stream)).await else {
+        return;
     };
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = Io::Tls(Box::new(stream));
     if is_http2 {
         Box::pin(http2::serve(connection, io)).await;
     } else {
         http1_with_pauses(connection, io).await;
     }
+}
+
+/// Agrees on TLS, and whether on HTTP/2 as well; `None` if the connection is over.
+async fn handshake(connection: &Arc<Connection>, stream: TcpStream) -> Option<(Io, bool)> {
+    let worker = &connection.worker;
+    let accepted = timeout(HEAD_TIME_MAX, worker.tls.accept(stream));
+    let stream = tokio::select! {
+        done = accepted => match done {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(client = %connection.client, %error, "no TLS with a client");
+                return None;
+            }
+            Err(_) => return None,
+        },
+        () = worker.stop.cancelled() => return None,
+    };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Some((Io::Tls(Box::new(stream)), is_http2))
 }
 
 /// HTTP/1.1 with all its buffers only while there are requests.
@@ -189,5 +198,21 @@ async fn http1_with_pauses(connection: &Arc<Connection>, mut io: Io) {
             more = more => if !matches!(more, Ok(Ok(()))) { return },
             () = connection.worker.stop.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function returns; nothing is called.
+    fn size<A, B, C, D, R>(_: fn(A, B, C, D) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        let bytes = size(connection);
+        assert!(bytes <= 1024, "{bytes} bytes, and there may be thousands");
     }
 }

@@ -101,15 +101,20 @@ impl Activity {
     /// Judges the connection, `since` after the look before.
     pub(super) fn look(&self, earlier: &mut Earlier, since: Duration) -> Look {
         let written = self.written_bytes.load(Ordering::Relaxed);
-        if self.blocked.load(Ordering::Relaxed) && written == earlier.written_bytes {
-            earlier.blocked += since;
+        let moved = written != std::mem::replace(&mut earlier.written_bytes, written);
+        if self.blocked.load(Ordering::Relaxed) {
+            earlier.blocked = if moved {
+                Duration::ZERO
+            } else {
+                earlier.blocked + since
+            };
             if earlier.blocked >= UNREAD_MAX {
                 return Look::Stuck("the client does not read");
             }
+            // Also if the request is over: the rest of its answer waits to be written.
             return Look::Busy;
         }
         earlier.blocked = Duration::ZERO;
-        earlier.written_bytes = written;
         if self.open.load(Ordering::Relaxed) > 0 {
             earlier.head = Duration::ZERO;
             return Look::Busy;
@@ -181,6 +186,9 @@ mod tests {
         activity.written(1);
         assert_eq!(looks(&activity, &mut earlier, 60), Look::Busy);
         activity.end();
+        activity.written(1);
+        let last = looks(&activity, &mut earlier, 1);
+        assert_eq!(last, Look::Busy, "the end of the answer is on its way");
         assert!(matches!(looks(&activity, &mut earlier, 60), Look::Stuck(_)));
     }
 }

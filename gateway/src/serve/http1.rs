@@ -2,12 +2,13 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, sleep};
 
 use super::activity::{Earlier, Look};
 use super::{Connection, HEAD_MAX, HEADERS_MAX, Io, LOOK, Served, Tracked, carry};
@@ -15,6 +16,11 @@ use crate::proxy;
 
 /// The most that is read or written at once.
 const BUFFER_MAX: usize = 64 * 1024;
+
+/// When a connection is looked at for the first time; the next looks come later and later, up to
+/// [`LOOK`]. Whoever has asked once and asks no more gives its buffers back before many others
+/// have come, so that they can use the same memory.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
 
 pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) -> Served {
     let activity = Arc::clone(&connection.activity);
@@ -28,8 +34,8 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) ->
         .max_buf_size(BUFFER_MAX)
         .header_read_timeout(None);
     let mut served = builder.serve_connection(io, service);
-    let mut looks = interval_at(Instant::now() + LOOK, LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pause = LOOK_FIRST;
+    let mut next_look = pin!(sleep(pause));
     let (mut earlier, mut stopping) = (Earlier::default(), false);
     loop {
         let mut stopped = pin!(connection.worker.stop.cancelled());
@@ -46,9 +52,14 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) ->
                 stopping = true;
                 Pin::new(&mut served).graceful_shutdown();
             }
-            _ = looks.tick() => match activity.look(&mut earlier, LOOK) {
-                Look::Busy => {}
-                Look::Idle if stopping => {}
+            () = &mut next_look => match activity.look(&mut earlier, pause) {
+                Look::Busy => {
+                    pause = (pause * 2).min(LOOK);
+                    next_look.as_mut().reset(Instant::now() + pause);
+                }
+                Look::Idle if stopping => {
+                    next_look.as_mut().reset(Instant::now() + pause);
+                }
                 Look::Idle => {
                     let parts = served.into_parts();
                     let (io, early) = parts.io.into_inner().into_parts();

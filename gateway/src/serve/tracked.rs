@@ -136,9 +136,8 @@ impl AsyncWrite for Tracked {
             Io::Plain(stream) => Pin::new(stream).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream).poll_flush(context),
         };
-        if flushed.is_pending() {
-            self.activity.set_blocked(true);
-        }
+        // Asked for only when everything was written.
+        self.note(&flushed);
         flushed
     }
 
