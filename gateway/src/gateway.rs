@@ -193,8 +193,7 @@ impl Gateway {
     }
 }
 
-/// As many connections as wanted, or as many as there can be. Each may need one to an endpoint, but
-/// most of very many are idle: five descriptors of eight are for clients.
+/// As many connections as wanted, or as many as there can be: each may need one to an endpoint.
 fn connections_max(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -206,7 +205,7 @@ fn connections_max(wanted: usize) -> usize {
         Err(_) => limit.current,
     };
     let possible = descriptors.map_or(u64::MAX, |count| {
-        (count.saturating_sub(DESCRIPTORS_SPARE) / 8 * 5).max(16)
+        (count.saturating_sub(DESCRIPTORS_SPARE) / 2).max(16)
     });
     let possible = usize::try_from(possible).unwrap_or(usize::MAX);
     if possible < wanted {

@@ -13,5 +13,6 @@ pub mod process;
 pub mod skiff;
 pub mod slowdisk;
 pub mod steady;
+pub mod upstream;
 pub mod wait;
 pub mod writers;

@@ -423,7 +423,7 @@ fn an_expired_token_lets_nobody_in() {
     let mut process = Process::start("agent", &mut agent, folder.path());
     assert!(!process.ended(Duration::from_secs(30)).success());
     let log = process.log();
-    assert!(log.contains("expired"), "{log}");
+    assert!(log.contains("the join token has expired"), "{log}");
 }
 
 #[test]

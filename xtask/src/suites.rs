@@ -55,6 +55,10 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Busybox],
     },
     Suite {
+        name: "gateway",
+        needs: &[Need::Skiff, Need::Docker, Need::Kubectl],
+    },
+    Suite {
         name: "dns",
         needs: &[
             Need::Skiff,

@@ -5,7 +5,7 @@
 //! so first. The `iptables` program is used for it, not nftables: it is what the Engine itself uses, so
 //! both speak to the same tables whichever of its two backends the machine has.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -28,6 +28,9 @@ const RECHECK: Duration = Duration::from_secs(5);
 
 /// Held while rules are looked for and added, so that agents which share a machine add each once.
 const TURN: &str = "/run/skiff-forward.lock";
+/// How often the turn is asked for, and what lies between.
+const TURN_TRIES: u32 = 50;
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long `iptables` may wait for others that hold its lock, in seconds.
 const LOCK_SECONDS: &str = "5";
@@ -76,20 +79,20 @@ async fn ensure(program: &PathBuf, pods: Cidr) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits for this agent's turn. Where no such file can be, a rule may come to stand there twice, which
-/// does no harm.
+/// Waits for this agent's turn, but not for ever: whoever has it may be frozen. Without it, or where
+/// no such file can be, a rule may come to stand there twice, which does no harm.
 async fn turn() -> Option<File> {
-    let locked = tokio::task::spawn_blocking(|| {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(TURN)
-            .ok()?;
-        file.lock().ok()?;
-        Some(file)
-    });
-    locked.await.ok().flatten()
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).open(TURN);
+    let file = file.ok()?;
+    for _ in 0..TURN_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Some(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(TURN_PAUSE).await,
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
 }
 
 /// The rules that a listed chain lacks.

@@ -1,7 +1,7 @@
 //! What the proxies lead to: for each service some HTTP/1.1 servers that always say the same.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use bytes::Bytes;
 use http::Response;
@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use skiff_tests::upstream::own_address;
 use tokio::runtime::Runtime;
 
 use super::{BACKENDS_EACH, SERVICES};
@@ -54,15 +55,6 @@ impl Backends {
         let (_, servers) = self.services().next().expect("there are services");
         *servers.first().expect("a service has servers")
     }
-}
-
-/// The address that this machine has in its network: no EndpointSlice may name a loopback address.
-/// Nothing is sent to find it.
-fn own_address() -> IpAddr {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-    let connected = socket.connect("198.51.100.1:9");
-    let own = connected.and_then(|()| socket.local_addr());
-    own.expect("this machine has an address and a route").ip()
 }
 
 /// A body that says whose it is.
