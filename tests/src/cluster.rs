@@ -21,6 +21,7 @@ mod ground;
 mod resolvers;
 mod servers;
 
+pub use ground::free_range;
 pub use servers::{Joined, members};
 
 /// A server on a loaded machine; the target of half a second is the benchmark's matter.
@@ -379,16 +380,22 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let instance = self.instance();
         self.server.kill();
         self.joined.clear();
         self.agents.clear();
         resolvers::end_all(self.folder.path());
-        resolvers::end_all(&self.data);
-        self.engine.remove(&instance);
-        let name = instance.rsplit('=').next().unwrap_or_default();
-        ground::forget_network(name, &self.pods);
+        forget(&self.engine, &self.data, &self.pods);
     }
+}
+
+/// Removes what the nodes of a cluster have left behind once its processes are gone: those that
+/// answer names, containers, packet rules.
+pub fn forget(engine: &Engine, data: &Path, pods: &str) {
+    let instance = instance_label(data);
+    resolvers::end_all(data);
+    engine.remove(&instance);
+    let name = instance.rsplit('=').next().unwrap_or_default();
+    ground::forget_network(name, pods);
 }
 
 /// The label of a cluster by the data directory of its server.

@@ -14,7 +14,8 @@ const COUNT: u8 = 100;
 ///
 /// # Panics
 /// If all of them are taken.
-pub(super) fn free_range() -> String {
+#[must_use]
+pub fn free_range() -> String {
     static TAKEN: AtomicU8 = AtomicU8::new(0);
     let routes = run(Command::new("ip").args(["-4", "route", "show", "table", "all"])).out;
     let process = u8::try_from(std::process::id() % u32::from(COUNT)).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use skiff_tests::api::{Api, Call, Identity};
-use skiff_tests::cluster::{free_address, instance_label};
+use skiff_tests::cluster::{forget, free_address, free_range};
 use skiff_tests::docker::Engine;
 use skiff_tests::skiff;
 use skiff_tests::wait;
@@ -44,6 +44,7 @@ pub(crate) fn rows() -> Vec<Row> {
 fn boot() -> (f64, f64) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("dev");
+    let pods = free_range();
     let began = Instant::now();
     let mut dev = Command::new(skiff::binary())
         .args([
@@ -52,6 +53,8 @@ fn boot() -> (f64, f64) {
             "1",
             "--listen",
             &free_address(),
+            "--pod-cidr",
+            &pods,
             "--data-dir",
         ])
         .arg(&data)
@@ -85,7 +88,7 @@ fn boot() -> (f64, f64) {
 
     dev.kill().expect("end skiff");
     dev.wait().expect("skiff ends");
-    Engine::default().remove(&instance_label(&data));
+    forget(&Engine::default(), &data, &pods);
     (api_ms, pod_ms)
 }
 
