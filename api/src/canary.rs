@@ -2,12 +2,12 @@
 //! gateways count of it. Gateways read and count, the engine judges, and both by these words.
 
 mod counts;
-mod report;
+mod observed;
 mod settings;
 mod status;
 
 pub use counts::{BUCKETS, Counts, bounds_micros, bucket};
-pub use report::{Observed, PATH, Report};
+pub use observed::Observed;
 pub use settings::Settings;
 pub use status::{Phase, Status};
 

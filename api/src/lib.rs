@@ -1,8 +1,9 @@
 //! The words of Skiff: kinds and their names, keys, objects in wire form, quantities, selectors,
-//! times, `Status` errors, manifests and canaries. Knows nothing of the other crates and does no I/O.
+//! times, `Status` errors, manifests, gateways and canaries. Knows nothing of the other crates and does no I/O.
 
 pub mod canary;
 pub mod duration;
+pub mod gateway;
 mod key;
 mod kind;
 mod labels;

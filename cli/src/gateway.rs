@@ -36,7 +36,9 @@ pub(crate) struct Running {
 }
 
 /// Starts a gateway beside a server; it sees the cluster as its administrator does.
-pub(crate) async fn start(config: Config, server: &Server) -> Result<Running, CliError> {
+pub(crate) async fn start(mut config: Config, server: &Server) -> Result<Running, CliError> {
+    // By this name the servers know where it is reached.
+    config.name.clone_from(&server.name);
     let listen = config.listen;
     let opened = Gateway::open(config).await;
     let gateway = opened.map_err(|source| process::process("cannot start the gateway", source))?;

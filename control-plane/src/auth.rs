@@ -139,9 +139,6 @@ fn node_may(node: &str, what: &Attributes<'_>, state: &State) -> bool {
         Kind::Event => matches!(what.verb, "create" | "update" | "patch" | "get"),
         Kind::ServiceAccount => reads && what.name.is_some(),
         Kind::Lease => reads && what.namespace == Some("kube-node-lease"),
-        Kind::Ingress if what.subresource == Some(Subresource::Status) => {
-            matches!(what.verb, "get" | "update" | "patch") && gateway::runs_on(node, state)
-        }
         // How pods reach each other is every node's business; policies go by namespaces' labels.
         Kind::Namespace
         | Kind::Service

@@ -39,6 +39,8 @@ const BODIES_KIB_MAX: usize = 64 << 10;
 const RETRY_SECONDS: u32 = 1;
 /// What needs no identity but a token in its body or head.
 const TOKEN_PATHS: &str = "/skiff/v1/";
+/// What the leader alone has heard of, so that even reads go to it.
+const LEADERS_PATH: &str = skiff_api::gateway::PATH;
 
 #[derive(Clone)]
 struct Forwarder {
@@ -114,9 +116,10 @@ fn verdict(attempt: &Result<Response, ForwardError>) -> Verdict {
     }
 }
 
-/// Whether any server may answer: reads, and what will be refused for want of an identity.
+/// Whether any server may answer: reads of what is replicated, and what will be refused for want of
+/// an identity.
 fn is_for_anybody(method: &Method, path: &str, has_identity: bool) -> bool {
-    let read = matches!(*method, Method::GET | Method::HEAD);
+    let read = matches!(*method, Method::GET | Method::HEAD) && path != LEADERS_PATH;
     read || (!has_identity && !path.starts_with(TOKEN_PATHS))
 }
 

@@ -16,12 +16,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::canary::Canaries;
+use crate::network::gateways::Gateways;
 use crate::nodes::Nodes;
 use crate::store::{ProposeError, Store};
 use crate::watch::{Interest, WatchHub};
 
 mod canary;
 mod health;
+mod ingresses;
 mod keys;
 mod pass;
 mod queue;
@@ -46,7 +48,9 @@ pub const RETRY: Duration = Duration::from_millis(50);
 pub struct Heard {
     /// The agents' heartbeats.
     pub nodes: Nodes,
-    /// What gateways count of canaries.
+    /// What gateways tell of themselves.
+    pub gateways: Gateways,
+    /// What they count of canaries.
     pub canaries: Canaries,
 }
 
@@ -96,11 +100,12 @@ fn start(store: &Store, hub: &WatchHub, heard: &Heard, stop: &CancellationToken)
         let stop = stop.clone();
         loops.spawn(async move { stop.run_until_cancelled(runner.run()).await.unwrap_or(()) });
     }
-    let parts: [std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 4] = [
+    let parts: [std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 5] = [
         Box::pin(wake(store.clone(), hub.clone(), queues)),
         Box::pin(scheduling::run(store.clone(), hub.clone())),
         Box::pin(health::run(store.clone(), heard.nodes.clone())),
         Box::pin(canary::run(store.clone(), heard.canaries.clone())),
+        Box::pin(ingresses::run(store.clone(), heard.gateways.clone())),
     ];
     for part in parts {
         let stop = stop.clone();

@@ -5,11 +5,12 @@
 //! |---|---|
 //! | `pods` | all pods' addresses and labels, and what changes of them ([`pods`]) |
 //! | `applied?revision=R&timeoutMillis=T` | waits until all consumers have put the endpoints of revision R into effect ([`applied`]) |
-//! | `canary` | what a gateway counts of canaries ([`canary`]) |
+//! | `gateways` | what gateways tell of themselves, and which ones do ([`gateways`]) |
 //! | `gateway?revision=R&timeoutMillis=T` | the same for this server's own gateway; other servers ask it |
 
 pub mod applied;
 pub mod canary;
+pub mod gateways;
 mod pods;
 
 use std::sync::Arc;

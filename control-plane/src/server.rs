@@ -101,6 +101,8 @@ impl ServerConfig {
 
 /// A running server.
 pub struct Server {
+    /// Its name among the servers.
+    pub name: String,
     /// The address it listens on.
     pub address: SocketAddr,
     /// The URL for clients on this machine.
@@ -163,15 +165,15 @@ impl Server {
         };
         let (agents, others) = (heard.nodes.clone(), peers.clone());
         let serving = listener::serve(listener, tls, router, agents, others, stop.clone());
-        let looping = loops::run(store.clone(), hub, heard, stop.clone());
         let tasks = vec![
             tokio::spawn(serving),
-            tokio::spawn(looping),
+            tokio::spawn(loops::run(store.clone(), hub, heard, stop.clone())),
             tokio::spawn(cluster::run(cluster.clone(), stop.clone())),
             tokio::spawn(upkeep.run(stop.clone())),
         ];
         tracing::info!(%address, member = record.id, "the server is ready");
         Ok(Self {
+            name: record.name,
             address,
             url,
             kubeconfig,

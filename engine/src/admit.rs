@@ -29,7 +29,7 @@ mod tests;
 use serde_json::{Map, Value};
 use skiff_api::{Kind, Millis, Object, Reason, Scope, Status, Uid};
 
-use crate::{Stamper, State};
+use crate::{Stamper, State, ingress_class};
 
 pub use bind::bind;
 pub use delete::{DeleteOptions, Deletion, Propagation, delete, is_gone};
@@ -95,6 +95,9 @@ pub fn create(
     set_type(kind, &mut value);
     rules::default(kind, &mut value);
     rules::begin(kind, &mut value);
+    if kind == Kind::Ingress {
+        ingress_class::begin(request.state, &mut value);
+    }
     let mut errors = Errors::default();
     rules::validate(kind, &At::root(&value), &mut errors);
     errors.into_result(kind, &name)?;

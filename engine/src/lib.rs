@@ -12,6 +12,7 @@ mod command;
 mod draft;
 pub mod event;
 mod history;
+mod ingress_class;
 pub mod network;
 pub mod patch;
 pub mod plan;

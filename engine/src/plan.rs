@@ -14,10 +14,12 @@ mod claim;
 pub(crate) mod condition;
 pub(crate) mod deletion;
 mod deployment;
+mod endpoint_mirror;
 mod endpoint_slice;
 mod endpoints;
 mod events;
 mod garbage;
+mod ingress_status;
 mod namespace;
 mod node_cidr;
 mod node_health;
@@ -29,6 +31,7 @@ pub(crate) mod world;
 use skiff_api::{Key, Kind, Millis, Object, Owner};
 
 pub use self::canary::{Memory, Steering, auto, canary};
+pub use self::ingress_status::ingress_statuses;
 pub use self::node_health::{Heartbeats, SILENT_AFTER, node_health};
 
 use crate::apply::Change;
@@ -93,7 +96,7 @@ pub struct Controller {
 
 /// Every controller that needs nothing but the state.
 #[must_use]
-pub fn controllers() -> [Controller; 9] {
+pub fn controllers() -> [Controller; 10] {
     [
         deployment::CONTROLLER,
         replica_set::CONTROLLER,
@@ -104,6 +107,7 @@ pub fn controllers() -> [Controller; 9] {
         node_cidr::CONTROLLER,
         endpoint_slice::CONTROLLER,
         endpoints::CONTROLLER,
+        endpoint_mirror::CONTROLLER,
     ]
 }
 

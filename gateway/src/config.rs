@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use skiff_api::gateway::Report;
+
 /// Where a gateway listens: `HTTP_ADDR[,HTTPS_ADDR]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -98,6 +100,12 @@ impl Config {
             connections_max: CONNECTIONS_MAX,
             drain: DRAIN,
         }
+    }
+
+    /// What the servers are told before anything was counted.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report::new(&self.name, self.listen.http, self.listen.https)
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skiff_api::Revision;
-use skiff_api::canary::Report;
 use skiff_client::Client;
 use skiff_network::Catalog;
 use tokio::net::TcpListener;
@@ -22,7 +21,7 @@ use crate::config::Config;
 use crate::keep::{self, NOTES_QUEUE, Objects, Sources};
 use crate::serve::{Front, Shared, Workers, listen};
 use crate::tls::{self, Resolver};
-use crate::{admin, keep::keep, trial};
+use crate::{admin, keep::keep, report};
 
 /// Descriptors that are not connections of clients: files, watches, those of the agent.
 const DESCRIPTORS_SPARE: u64 = 512;
@@ -129,10 +128,10 @@ impl Gateway {
     ) -> Result<(), GatewayError> {
         let (shown, objects) = watch::channel(Arc::new(Objects::default()));
         let (notes, told) = mpsc::channel(NOTES_QUEUE);
-        let (reports, reported) = watch::channel(Arc::new(Report::default()));
+        let (reports, reported) = watch::channel(Arc::new(self.config.report()));
         let mut tasks = JoinSet::new();
         tasks.spawn(keep::follow(client.clone(), shown));
-        tasks.spawn(trial::send(client.clone(), reported));
+        tasks.spawn(report::send(client.clone(), reported));
         tasks.spawn(keep::tell(client, self.config.name.clone(), told));
         let sources = Sources {
             objects,
@@ -160,9 +159,8 @@ impl Gateway {
         let workers = workers.map_err(GatewayError::Worker)?;
         let (ready, mut is_ready) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(trial::report(
+        tasks.spawn(report::keep(
             Arc::clone(&self.shared),
-            self.config.name.clone(),
             sources.reports.clone(),
         ));
         tasks.spawn(keep(

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use skiff_api::Revision;
-use skiff_api::canary::Report;
+use skiff_api::gateway::Report;
 use skiff_network::Catalog;
 use tokio::sync::{mpsc, watch};
 
@@ -56,7 +56,7 @@ pub struct Sources {
     pub notes: mpsc::Sender<Note>,
     /// The revision whose endpoints are in use.
     pub applied: watch::Sender<Revision>,
-    /// What is counted of canaries that judge themselves.
+    /// What the servers are told of the gateway; begins with [`Config::report`](crate::Config::report).
     pub reports: watch::Sender<Arc<Report>>,
 }
 

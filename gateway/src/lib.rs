@@ -6,12 +6,13 @@
 //! | [`balance`] | pure: which endpoint, what is tried again, who asks too often, who is promoted |
 //! | `upstream` | a service's endpoints, and the connections to them |
 //! | `live` | the table as it is used: routes with upstreams and counters |
-//! | `trial` | what is counted of canaries that judge themselves, for the servers |
+//! | `trial` | what is counted of canaries that judge themselves |
 //! | `proxy` | one request: there and back |
 //! | `serve` | connections of clients, on threads of their own |
 //! | `keep` | watches the servers and keeps table, endpoints and certificates |
 //! | [`tls`] | certificates by name |
-//! | `admin`, `metrics`, `access_log` | what it tells of itself |
+//! | `report` | what it tells the servers of itself, again and again |
+//! | `admin`, `metrics`, `access_log` | what it tells people of itself |
 //!
 //! Requests go straight to pods; a service's own address is never used. Losing the servers changes
 //! nothing: what was known last goes on being served.
@@ -28,6 +29,7 @@ mod limiter;
 mod live;
 mod metrics;
 mod proxy;
+mod report;
 pub mod route;
 mod serve;
 pub mod tls;

@@ -17,7 +17,7 @@ use skiff_api::canary::Auto;
 use skiff_network::ServiceKey;
 
 pub use build::{build, tls_secrets};
-pub use class::{CONTROLLER, is_ours};
+pub use class::is_ours;
 
 /// A route's place in its table.
 pub type RouteId = usize;

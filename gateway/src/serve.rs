@@ -22,6 +22,7 @@ use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::live::Live;
 use crate::proxy::{Connection, carry};
+use crate::report::Totals;
 
 pub(crate) use accept::{Front, Workers, listen};
 pub(crate) use activity::Activity;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     live: RwLock<Arc<Live>>,
     pub(crate) clock: Clock,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) totals: Totals,
     /// Requests that belong to no route.
     pub(crate) unrouted: AtomicU64,
     /// Open connections of clients.
@@ -63,6 +65,7 @@ impl Shared {
             live: RwLock::default(),
             clock: Clock::start(),
             log,
+            totals: Totals::default(),
             unrouted: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
         }

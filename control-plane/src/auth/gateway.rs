@@ -1,5 +1,5 @@
 //! What a node may do for the network beside what its pods need: read the settings; with a gateway,
-//! read the certificates that Ingresses name, and say in their status where they are reached.
+//! read the certificates that Ingresses name, and report.
 
 use skiff_api::{Key, Kind, Object};
 use skiff_engine::State;

@@ -19,6 +19,8 @@ const PORT: u16 = 443;
 /// The port of a server that says none that could be read; the usual one.
 const SERVER_PORT: u16 = 6443;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Says that nobody is to make slices of these Endpoints.
+const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
 /// The settings that the cluster has, if it has any yet.
 pub(crate) fn settings(state: &State) -> Option<Settings> {
@@ -170,6 +172,8 @@ fn endpoints(
             json!({"addresses": ips, "ports": [port_of(*port)]})
         })
         .collect();
+    // Its slices are kept beside it.
+    draft = draft.with_meta("labels", json!({SKIP_MIRROR: "true"}));
     if let Value::Object(fields) = &mut draft.value {
         match subsets.is_empty() {
             true => fields.remove("subsets"),

@@ -1,30 +1,19 @@
 //! What gateways count of canaries that judge themselves, on the leader.
 //!
-//! `POST /skiff/v1/network/canary` takes a [`Report`] of an administrator (a server's gateway is one)
-//! or of a node that says that it runs a gateway, and answers with how many of its canaries are being
-//! judged. All of it is kept in memory: a leader that loses it, or a new one, begins the step anew.
+//! All of it is kept in memory: a leader that loses it, or a new one, begins the step anew.
 
 mod windows;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use axum::extract::State as Shared;
-use axum::response::Response;
-use axum::routing::post;
-use axum::{Extension, Router};
-use bytes::Bytes;
-use http::StatusCode;
-use serde::Serialize;
-use skiff_api::canary::{Auto, Observed, PATH, Report};
-use skiff_api::{Key, Kind, Object, Reason, Uid};
+use skiff_api::canary::{Auto, Observed};
+use skiff_api::gateway::Host;
+use skiff_api::{Key, Kind, Object, Uid};
 use skiff_engine::State;
 use skiff_engine::plan::{self, Memory};
 
 use self::windows::Windows;
-use crate::auth::{self, Identity};
-use crate::http::reply::{self, Refused, refuse};
-use crate::store::Store;
 
 /// The steps of all canaries that are being judged. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -39,56 +28,30 @@ pub(crate) struct Trial {
     pub(crate) memory: Memory,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer {
-    judged: usize,
-}
-
-/// The route. Each request brings its [`Identity`] as an extension.
-pub(crate) fn router(store: Store, canaries: Canaries) -> Router {
-    Router::new()
-        .route(PATH, post(report))
-        .with_state((store, canaries))
-}
-
-async fn report(
-    Shared((store, canaries)): Shared<(Store, Canaries)>,
-    who: Option<Extension<Identity>>,
-    body: Bytes,
-) -> Response {
-    let answer = || {
-        let Extension(who) = who.ok_or_else(auth::unauthorized)?;
-        canaries.take(&who, &body, &store.state())
-    };
-    answer().unwrap_or_else(|refused| reply::status(&refused))
-}
-
 impl Canaries {
-    /// Takes a report of `who`.
-    fn take(&self, who: &Identity, body: &Bytes, state: &State) -> Result<Response, Refused> {
-        if !may_report(who, state) {
-            let message = format!("User {:?} cannot report on canaries", who.user);
-            return Err(refuse(Reason::Forbidden, message));
-        }
-        let report: Report = serde_json::from_slice(body)
-            .map_err(|err| refuse(Reason::BadRequest, format!("the body is no report: {err}")))?;
-        // A node speaks for its own gateway, whatever the report says.
-        let gateway = match who.node() {
-            Some(node) => format!("node {node}"),
-            None => format!("server {}", report.gateway),
+    /// Takes what an instance of a gateway has observed; returns how much of it is being judged.
+    pub(super) fn take(
+        &self,
+        (host, name): &(Host, String),
+        instance: &str,
+        canaries: Vec<Observed>,
+        state: &State,
+        now: Instant,
+    ) -> usize {
+        let gateway = match host {
+            Host::Node => format!("node {name}"),
+            Host::Server => format!("server {name}"),
         };
-        let (instance, now) = (report.instance, Instant::now());
         let mut windows = self.lock();
         let mut judged = 0;
-        for observed in report.canaries {
+        for observed in canaries {
             // What is not judged takes no memory.
             if let Some((ingress, _)) = find(state, &key_of(&observed), &observed.uid) {
-                windows.take((&gateway, &instance), ingress.key(), observed, now);
+                windows.take((&gateway, instance), ingress.key(), observed, now);
                 judged += 1;
             }
         }
-        Ok(reply::value(StatusCode::OK, &Answer { judged }))
+        judged
     }
 
     /// Forgets everything: who begins to lead knows nothing of what was counted before.
@@ -123,11 +86,6 @@ impl Canaries {
     fn lock(&self) -> MutexGuard<'_, Windows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn may_report(who: &Identity, state: &State) -> bool {
-    let runs_gateway = |node| auth::gateway::runs_on(node, state);
-    who.is_admin() || who.node().is_some_and(runs_gateway)
 }
 
 fn key_of(observed: &Observed) -> Key {

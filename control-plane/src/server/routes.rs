@@ -28,9 +28,12 @@ pub(super) fn all(
     let nodes = &heard.nodes;
     let api = Api::new(store.clone(), hub.clone(), nodes.clone());
     let backup = backup::router(store.clone(), pki.clone());
-    let network = network::router(store.clone(), hub.clone(), applied.clone()).merge(
-        network::canary::router(store.clone(), heard.canaries.clone()),
+    let gateways = network::gateways::router(
+        store.clone(),
+        heard.gateways.clone(),
+        heard.canaries.clone(),
     );
+    let network = network::router(store.clone(), hub.clone(), applied.clone()).merge(gateways);
     let join = Join {
         store: store.clone(),
         nodes: nodes.clone(),

@@ -61,7 +61,6 @@ pub fn warnings(kind: Kind, value: &Value) -> Vec<String> {
             found.pod(&spec.field("template").field("spec"));
         }
         Kind::Service => found.service(&spec),
-        Kind::Endpoints => found.endpoints(&object),
         Kind::EndpointSlice => found.slice(&object),
         Kind::IngressClass => found.ignored(&spec, &["parameters"]),
         Kind::Namespace
@@ -71,6 +70,7 @@ pub fn warnings(kind: Kind, value: &Value) -> Vec<String> {
         | Kind::Event
         | Kind::ServiceAccount
         | Kind::Lease
+        | Kind::Endpoints
         | Kind::Ingress
         | Kind::NetworkPolicy => {}
     }
@@ -161,17 +161,6 @@ impl Warnings {
             );
         }
         self.ignored(spec, &IGNORED_OF_SERVICES);
-    }
-
-    /// Only people's own come this way: those that follow slices are written by a plan.
-    fn endpoints(&mut self, endpoints: &At<'_, '_>) {
-        let subsets = endpoints.field("subsets");
-        if is_set(&subsets) {
-            self.add(
-                &subsets,
-                "kept, but nobody is sent there: write an EndpointSlice with the label kubernetes.io/service-name",
-            );
-        }
     }
 
     fn slice(&mut self, slice: &At<'_, '_>) {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use skiff_api::{Key, Kind, Object};
 
 pub(super) use members::{Group, Member, Port, groups};
+pub(super) use place::SLICE_MAX;
 
 use super::{Controller, Plan, all, is_open};
 use crate::apply::Change;
@@ -25,7 +26,7 @@ use crate::state::State;
 /// The label that names a slice's service.
 pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// The label that says whose a slice is.
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// What it says of ours; Kubernetes' word, which other tools know.
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// The label of slices, and of Endpoints, of services without an address of their own.
@@ -153,12 +154,12 @@ fn slices<'a>(state: &'a State, service: &Object) -> Vec<&'a Object> {
     ours.collect()
 }
 
-/// A name that follows from the service and what is there: a plan that runs twice on the same
+/// A name that follows from the slices' owner and what is there: a plan that runs twice on the same
 /// sight, on whatever server, makes the same slices and not twice as many.
-fn name(state: &State, service: &Object, made: &mut BTreeSet<String>) -> String {
-    let key = service.key();
+pub(super) fn name(state: &State, owner: &Object, made: &mut BTreeSet<String>) -> String {
+    let key = owner.key();
     let prefix = key.name.get(..NAME_PREFIX_MAX).unwrap_or(&key.name);
-    let uid = service.meta().uid.as_str().as_bytes();
+    let uid = owner.meta().uid.as_str().as_bytes();
     let draw = |n: u64| {
         let seed = digest([uid, &n.to_le_bytes()]);
         format!("{prefix}-{}", letters(seed, 5))

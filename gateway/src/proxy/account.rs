@@ -93,6 +93,7 @@ impl Account {
     /// The head of an answer is there.
     pub(super) fn answered(&mut self, code: StatusCode) {
         let after = self.began.elapsed();
+        self.shared.totals.answered(code);
         match &self.live {
             Some(live) => {
                 live.stats.of(self.version).answered(code, after);

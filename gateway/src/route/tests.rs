@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use serde_json::{Value, json};
+use skiff_api::gateway::CONTROLLER;
 
 use super::*;
 

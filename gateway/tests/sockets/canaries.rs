@@ -42,7 +42,8 @@ async fn both_versions_are_counted_and_what_came_to_neither_is_not() {
         .unwrap()
         .unwrap()
         .clone();
-    assert_eq!(report.gateway, "here");
+    assert_eq!(report.gateway.name, "here");
+    assert_eq!((report.gateway.requests, report.gateway.errors), (9, 3));
     assert!(!report.instance.is_empty());
     let of = &report.canaries[0];
     assert_eq!(

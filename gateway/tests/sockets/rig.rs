@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
-use skiff_api::canary::Report;
+use skiff_api::gateway::Report;
 use skiff_api::{Kind, Revision};
 use skiff_client::Event;
 use skiff_gateway::config::{Config, Listen};
@@ -58,13 +58,14 @@ impl Rig {
         config.admin = Some("127.0.0.1:0".parse().unwrap());
         config.workers = Some(2);
         change(&mut config);
+        let nothing_yet = Arc::new(config.report());
         let gateway = Gateway::open(config).await.unwrap();
         let addresses = gateway.addresses();
         let (objects, objects_seen) = watch::channel(Arc::new(Objects::default()));
         let (catalog, catalog_seen) = watch::channel(Arc::new(Catalog::default()));
         let (told, notes) = mpsc::channel(64);
         let (applying, applied) = watch::channel(Revision(0));
-        let (reporting, reports) = watch::channel(Arc::new(Report::default()));
+        let (reporting, reports) = watch::channel(nothing_yet);
         let sources = Sources {
             objects: objects_seen,
             catalog: catalog_seen,

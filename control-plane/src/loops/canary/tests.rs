@@ -6,13 +6,15 @@ use axum::extract::Request;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use skiff_api::canary::{Counts, Observed, PATH, Report, Step};
+use skiff_api::canary::{Counts, Observed, Step};
+use skiff_api::gateway::{PATH, Report};
 use skiff_api::{Key, Kind, Object};
 
 use super::*;
 use crate::auth::Identity;
 use crate::checkpoint::MemoryCheckpoints;
 use crate::disk::MemoryDisk;
+use crate::network::gateways::{self, Gateways};
 use crate::store::StoreConfig;
 
 /// A leader with an Ingress `web` whose canary `web-2` judges itself, and two nodes, of which `n1` runs
@@ -58,7 +60,8 @@ impl Leader {
         ];
         store.propose(writes).await.unwrap();
         let canaries = Canaries::default();
-        let router = crate::network::canary::router(store.clone(), canaries.clone());
+        let gateways = Gateways::default();
+        let router = gateways::router(store.clone(), gateways, canaries.clone());
         Self {
             store,
             canaries,
@@ -99,11 +102,8 @@ impl Leader {
             stable: counts(0, requests),
             canary: counts(errors, requests),
         };
-        let report = Report {
-            gateway: "n1".to_owned(),
-            instance: "i".to_owned(),
-            canaries: vec![observed],
-        };
+        let mut report = empty("n1");
+        report.canaries.push(observed);
         let who = Some(("system:node:n1", "system:nodes"));
         let body = serde_json::to_string(&report).unwrap();
         assert_eq!(self.post(who, body).await, 200);
@@ -131,10 +131,17 @@ impl Leader {
     }
 }
 
+/// The report of a gateway that has counted nothing.
+fn empty(name: &str) -> Report {
+    let mut report = Report::new(name, (std::net::Ipv4Addr::UNSPECIFIED, 80).into(), None);
+    "i".clone_into(&mut report.instance);
+    report
+}
+
 #[tokio::test]
 async fn reports_are_taken_of_gateways_only() {
     let leader = Leader::new().await;
-    let report = || serde_json::to_string(&Report::default()).unwrap();
+    let report = || serde_json::to_string(&empty("n1")).unwrap();
     let cases = [
         (
             "an administrator",

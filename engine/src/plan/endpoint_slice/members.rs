@@ -29,6 +29,19 @@ impl Port {
         }
         wire
     }
+
+    /// The ports of an EndpointSlice, or of a subset of Endpoints.
+    pub(in super::super) fn all(wire: &Value) -> Vec<Self> {
+        let ports = wire.as_array().into_iter().flatten();
+        ports
+            .map(|port| Self {
+                name: port["name"].as_str().unwrap_or("").to_owned(),
+                number: u16::try_from(port["port"].as_u64().unwrap_or(0)).unwrap_or(0),
+                protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),
+                app_protocol: port["appProtocol"].as_str().map(str::to_owned),
+            })
+            .collect()
+    }
 }
 
 /// A pod behind a service.

@@ -9,7 +9,7 @@ use super::{Group, Member, Port};
 use crate::draft::Draft;
 
 /// Endpoints in a slice: a change of one of them costs the bytes of all. Kubernetes' default.
-pub(super) const SLICE_MAX: usize = 100;
+pub(in super::super) const SLICE_MAX: usize = 100;
 
 /// What a slice is to hold.
 pub(super) struct Content {
@@ -51,15 +51,7 @@ fn take_matching(slices: &[Draft], ports: &[Port], free: &mut BTreeSet<usize>) -
 }
 
 fn ports_of(slice: &Draft) -> Vec<Port> {
-    let ports = slice.value["ports"].as_array().into_iter().flatten();
-    ports
-        .map(|port| Port {
-            name: port["name"].as_str().unwrap_or("").to_owned(),
-            number: u16::try_from(port["port"].as_u64().unwrap_or(0)).unwrap_or(0),
-            protocol: port["protocol"].as_str().unwrap_or("TCP").to_owned(),
-            app_protocol: port["appProtocol"].as_str().map(str::to_owned),
-        })
-        .collect()
+    Port::all(&slice.value["ports"])
 }
 
 /// Fills the slices of one group, and as many new ones as it takes.

@@ -373,9 +373,4 @@ fn what_nothing_acts_on_is_said() {
     );
     let expected = "endpoints[0].hints: kept, but this version of Skiff does not act on it";
     assert_eq!(warnings(Kind::EndpointSlice, &hints), [expected]);
-    let by_hand =
-        json!({"subsets": [{"addresses": [{"ip": "10.0.0.9"}], "ports": [{"port": 80}]}]});
-    let expected = "subsets: kept, but nobody is sent there: write an EndpointSlice with the label kubernetes.io/service-name";
-    assert_eq!(warnings(Kind::Endpoints, &by_hand), [expected]);
-    assert!(warnings(Kind::Endpoints, &json!({"metadata": {}})).is_empty());
 }

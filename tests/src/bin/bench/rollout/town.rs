@@ -149,11 +149,14 @@ impl Town {
         self.cluster.borrow().pods("default", "app=web")
     }
 
-    /// Kills the process of one ready pod, as a crash would.
+    /// Kills the process of one ready pod, as a crash would: of the one that crashed least, since each
+    /// crash of the same pod makes it wait longer before it is started again.
     pub(super) fn kill_a_pod(&self) {
         let pods = self.pods();
-        let ready = pods.iter().find(|pod| condition(pod, "Ready") == "True");
-        let pod = ready.expect("a pod is ready");
+        let ready = pods.iter().filter(|pod| condition(pod, "Ready") == "True");
+        let restarts =
+            |pod: &&Value| pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
+        let pod = ready.min_by_key(restarts).expect("a pod is ready");
         let cluster = self.cluster.borrow();
         cluster.engine.kill(&cluster.containers_of(pod));
     }
