@@ -14,9 +14,6 @@ use super::{Job, OnFatal, Outbound, Shared, TICK, spawn_vital};
 use crate::log::LogView;
 use crate::store::{ChangeError, ProposeError};
 
-/// Appends on their way to the disk before proposals are left to gather for the next one: one that
-/// is being synced and one that follows at once.
-const WRITES_UNDER_WAY: usize = 2;
 /// Log space that proposals leave to what must be written even on a full disk: hard states and the
 /// heads of segments.
 const LOG_RESERVE_BYTES: u64 = 256 << 10;
@@ -109,6 +106,10 @@ impl Running {
 
     fn pass(&mut self, mail: Mail, now: Instant) {
         self.take(mail, now);
+        if self.wants_proposals() {
+            // What was just made durable or confirmed has made room for them.
+            self.waiting.extend(self.driver.inbox.take_proposals());
+        }
         self.tick(now);
         self.propose();
         self.driver.node.applied(self.driver.shared.applied());
@@ -120,16 +121,17 @@ impl Running {
     }
 
     fn wants_proposals(&self) -> bool {
-        self.waiting.is_empty() && self.driver.node.writes_under_way() < WRITES_UNDER_WAY
+        self.waiting.is_empty() && self.driver.node.takes_proposals()
     }
 
     fn is_done(&self) -> bool {
-        let node = &self.driver.node;
-        let busy = node.has_pending() || node.writes_under_way() > 0 || !self.waiting.is_empty();
-        self.broken
-            || self
-                .stop_at
-                .is_some_and(|limit| !busy || Instant::now() >= limit)
+        let Some(limit) = self.stop_at else {
+            return self.broken;
+        };
+        let (node, inbox) = (&self.driver.node, &self.driver.inbox);
+        let gathered = !self.waiting.is_empty() || inbox.has_proposals();
+        let busy = node.has_pending() || node.writes_under_way() > 0 || gathered;
+        self.broken || !busy || Instant::now() >= limit
     }
 
     fn take(&mut self, mail: Mail, now: Instant) {
@@ -213,7 +215,7 @@ impl Running {
     /// Proposes what waits, as far as the log is sure to have space for it.
     fn propose(&mut self) {
         let node = &mut self.driver.node;
-        if self.waiting.is_empty() || node.writes_under_way() >= WRITES_UNDER_WAY {
+        if self.waiting.is_empty() {
             return;
         }
         if node.leads().is_none() {
@@ -221,6 +223,9 @@ impl Running {
             self.waiting
                 .drain(..)
                 .for_each(|one| one.fail(refusal.clone()));
+            return;
+        }
+        if !node.takes_proposals() {
             return;
         }
         let room = self.driver.view.room();
@@ -243,9 +248,14 @@ impl Running {
     }
 
     fn take_turns(&mut self) {
-        while let Some(turn) = self.driver.node.turn() {
-            self.driver.shared.set_elected(self.driver.node.leads());
-            self.dispatch(turn);
+        loop {
+            while let Some(turn) = self.driver.node.turn() {
+                self.driver.shared.set_elected(self.driver.node.leads());
+                self.dispatch(turn);
+            }
+            if !self.driver.node.tell_commit() {
+                break;
+            }
         }
         let shared = &self.driver.shared;
         let mut status = shared.status_mut();

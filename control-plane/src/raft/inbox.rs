@@ -233,6 +233,16 @@ impl Inbox {
         inner.take(with_proposals)
     }
 
+    /// The proposals that have gathered meanwhile.
+    pub(super) fn take_proposals(&self) -> Vec<Proposal> {
+        std::mem::take(&mut self.lock().mail.proposals)
+    }
+
+    /// Whether proposals have gathered.
+    pub(super) fn has_proposals(&self) -> bool {
+        !self.lock().mail.proposals.is_empty()
+    }
+
     /// The mail that is there, without waiting.
     pub(super) fn take(&self, with_proposals: bool) -> Mail {
         self.lock().take(with_proposals)

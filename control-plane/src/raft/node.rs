@@ -16,6 +16,7 @@ use crate::snapshot::StateAt;
 use crate::store::ProposeError;
 
 mod members;
+mod pacing;
 mod pinned;
 mod turn;
 
@@ -43,6 +44,10 @@ pub(crate) struct Node {
     writes: VecDeque<(u64, u64)>,
     /// Entries that the applier has and has not applied: index and bytes.
     unapplied: VecDeque<(u64, u64)>,
+    /// The last index of each group of commands that may not be committed yet.
+    groups: VecDeque<u64>,
+    /// What followers were last told to be committed.
+    told_commit: u64,
     /// Bytes proposed since the last turn.
     proposed_bytes: u64,
     /// A change of the hard state that may wait for the next write.
@@ -78,6 +83,8 @@ impl Node {
             read_only_option: ReadOnlyOption::Safe,
             max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+            // `tell_commit` does, if no append follows at once.
+            skip_bcast_commit: true,
             ..Config::default()
         };
         let mut raw = RawNode::new(&config, view.clone(), &logger::logger())?;
@@ -93,6 +100,8 @@ impl Node {
             pending: VecDeque::new(),
             writes: VecDeque::new(),
             unapplied: VecDeque::new(),
+            groups: VecDeque::new(),
+            told_commit: 0,
             proposed_bytes: 0,
             hard_state: None,
             led: None,
@@ -234,6 +243,7 @@ impl Node {
         if !group.is_empty() {
             self.propose_entry(group);
         }
+        self.note_group();
     }
 
     fn propose_entry(&mut self, mut proposals: Vec<Proposal>) {

@@ -222,6 +222,7 @@ impl Node {
         if self.led.is_some() && leads != self.led {
             let lost = self.pending.drain(..).flat_map(|pending| pending.proposals);
             lost.for_each(|one| one.fail(ProposeError::LeadershipLost));
+            self.groups.clear();
         }
         self.led = leads;
     }
