@@ -4,10 +4,13 @@
 //! is known only when the write is applied: it is spliced in when the object is written out.
 //! So answering a read copies bytes and encodes nothing.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use crate::key::{Key, Revision};
 use crate::kind::{Kind, Scope};
@@ -48,6 +51,18 @@ struct Data {
     splice: usize,
 }
 
+/// What of a stored object is read at once.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parts<'a> {
+    #[serde(borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
 impl Object {
     /// Makes an object of a JSON value; a `metadata.resourceVersion` in it is dropped.
     ///
@@ -78,13 +93,42 @@ impl Object {
         })
     }
 
-    /// Reads what [`Object::body`] gave, or any JSON text of an object.
+    /// Reads what [`Object::body`] gave. The bytes stay what they are: every server that holds an
+    /// object holds the same ones, whatever a number in them would be written as again.
     ///
     /// # Errors
     /// [`Malformed`] if the text is not such an object.
     pub fn from_body(body: &[u8]) -> Result<Self, Malformed> {
-        let value = serde_json::from_slice(body).map_err(|err| Malformed::Json(err.to_string()))?;
-        Self::from_value(value)
+        let malformed = |err: serde_json::Error| Malformed::Json(err.to_string());
+        let parts: Parts<'_> = serde_json::from_slice(body).map_err(malformed)?;
+        let metadata = parts.metadata.get();
+        let value = json!({
+            "apiVersion": parts.api_version,
+            "kind": parts.kind,
+            "metadata": serde_json::from_str::<Value>(metadata).map_err(malformed)?,
+        });
+        let key = read_key(&value)?;
+        if value["metadata"].get("resourceVersion").is_some() {
+            return Self::from_value(serde_json::from_slice(body).map_err(malformed)?);
+        }
+        let view = if View::is_of(key.kind) {
+            let whole = serde_json::from_slice(body).map_err(malformed)?;
+            View::read(key.kind, &whole)
+        } else {
+            View::Other
+        };
+        let data = Data {
+            key,
+            meta: Meta::read(&value),
+            view,
+            // Behind the brace that the metadata begins with.
+            splice: metadata.as_ptr().addr() - body.as_ptr().addr() + 1,
+            body: body.into(),
+        };
+        Ok(Self {
+            revision: Revision(0),
+            data: Arc::new(data),
+        })
     }
 
     /// The same object as of another revision.
@@ -275,6 +319,37 @@ mod tests {
         assert_eq!(
             Object::from_body(object.body()).unwrap().body(),
             object.body()
+        );
+    }
+
+    #[test]
+    fn stored_bytes_are_taken_as_they_are() {
+        // Written again, this number would be another one.
+        let body = br#"{"apiVersion":"v1","data":{"a":"\u00e9"},"kind":"ConfigMap","metadata":{"managedFields":[{"fieldsV1":{"x":5.777727685858154e+49}}],"name":"a","namespace":"d"}}"#;
+        let object = Object::from_body(body).unwrap();
+        assert_eq!(object.body(), body);
+        assert_eq!(object.key(), &Key::new(Kind::ConfigMap, "d", "a"));
+        let json = String::from_utf8(object.with_revision(Revision(3)).to_json()).unwrap();
+        assert!(json.contains(r#""metadata":{"resourceVersion":"3","managedFields""#));
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"nodeName": "n1"}});
+        let pod = Object::from_value(pod).unwrap();
+        let again = Object::from_body(pod.body()).unwrap();
+        assert_eq!((again.pod(), again.meta()), (pod.pod(), pod.meta()));
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{}}"#,
+        ] {
+            assert!(Object::from_body(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        let versioned = serde_json::to_vec(&config_map()).unwrap();
+        let object = Object::from_body(&versioned).unwrap();
+        assert!(
+            object.to_value()["metadata"]
+                .get("resourceVersion")
+                .is_none()
         );
     }
 

@@ -218,6 +218,11 @@ impl Owner {
 }
 
 impl View {
+    /// Whether objects of a kind have a summary.
+    pub(crate) const fn is_of(kind: Kind) -> bool {
+        matches!(kind, Kind::Pod | Kind::Node | Kind::Service)
+    }
+
     pub(crate) fn read(kind: Kind, object: &Value) -> Self {
         match kind {
             Kind::Pod => Self::Pod(PodView::read(object)),
