@@ -69,6 +69,15 @@ struct Role {
     leader: Option<u64>,
 }
 
+impl Role {
+    /// Of the leader no more is asked.
+    const LEADS: Self = Self {
+        member: 0,
+        leads: true,
+        leader: None,
+    };
+}
+
 /// What to do with a request that only a leader may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -155,10 +164,13 @@ enum Placed {
 
 impl Forwarder {
     fn role(&self) -> Role {
+        if self.store.is_leader() {
+            return Role::LEADS;
+        }
         let status = self.store.status();
         Role {
             member: status.member,
-            leads: self.store.is_leader(),
+            leads: false,
             leader: status.leader,
         }
     }
@@ -170,8 +182,11 @@ impl Forwarder {
         }
         let (parts, body) = request.into_parts();
         // It may have to be sent more than once.
-        let _room = self.room_for(&body)?;
+        let mut room = self.room_for(&body)?;
         let body = body::read(body).await?;
+        // One that did not say how long it is took room for the longest.
+        let taken = permits(body.len() as u64) as usize;
+        drop(room.split(room.num_permits().saturating_sub(taken)));
         let begun = Instant::now();
         let mut why = "no server was elected".to_owned();
         while begun.elapsed() < LEADER_WAIT {
@@ -203,13 +218,17 @@ impl Forwarder {
     fn room_for(&self, body: &Body) -> Result<SemaphorePermit<'_>, Refused> {
         let most = BODY_MAX as u64;
         let bytes = body.size_hint().upper().unwrap_or(most).min(most);
-        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
-        self.room.try_acquire_many(kib + 1).map_err(|_| {
+        self.room.try_acquire_many(permits(bytes)).map_err(|_| {
             let message = "too many requests are on their way to the leader";
             let status = Status::failure(Reason::TooManyRequests, message);
             retry_after(status, RETRY_SECONDS)
         })
     }
+}
+
+/// What a body of this length takes of the room.
+fn permits(bytes: u64) -> u32 {
+    u32::try_from(bytes >> 10).unwrap_or(u32::MAX - 1) + 1
 }
 
 /// The client's answer, or why the leader has to be looked for again.

@@ -111,7 +111,7 @@ impl Api {
                 who,
             };
             call.authorize().await?;
-            let term = call.api.store.status().term;
+            let term = call.api.store.term();
             let answered = dispatch(&call, body).await;
             if !read && answered.as_ref().is_err_and(|refused| refused.code < 500) {
                 call.api.led_since(term).await?;

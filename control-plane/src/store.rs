@@ -211,6 +211,12 @@ impl Store {
         self.inner.shared.status()
     }
 
+    /// The newest term that this server knows of.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.inner.shared.status_term()
+    }
+
     /// Follows [`Store::is_leader`].
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<bool> {
