@@ -25,7 +25,7 @@ pub use selector::{FieldSelector, LabelSelector, SelectorError};
 pub use status::{Cause, Details, Reason, Status};
 pub use taint::{Effect, Taint, Toleration};
 pub use time::Millis;
-pub use typed::{WireType, WrongType, check};
+pub use typed::{WireType, WrongType, check, typed};
 pub use view::{Deletion, Meta, NodeView, Owner, Phase, PodView, Requests, ServiceView, View};
 
 /// Kubernetes' typed API, as the wire types of the kinds that Skiff serves.

@@ -108,7 +108,7 @@ impl Object {
             "metadata": serde_json::from_str::<Value>(metadata).map_err(malformed)?,
         });
         let key = read_key(&value)?;
-        if value["metadata"].get("resourceVersion").is_some() {
+        if value.pointer("/metadata/resourceVersion").is_some() {
             return Self::from_value(serde_json::from_slice(body).map_err(malformed)?);
         }
         let view = if View::is_of(key.kind) {
@@ -227,14 +227,6 @@ impl Object {
     #[expect(clippy::expect_used, reason = "the bytes were written by this module")]
     pub fn to_value(&self) -> Value {
         serde_json::from_slice(&self.to_json()).expect("an object's bytes are JSON")
-    }
-
-    /// Its full typed form, resourceVersion included.
-    ///
-    /// # Errors
-    /// If the bytes do not have the type's form; checked at the door, so only for a foreign `T`.
-    pub fn decode<T: serde::de::DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.to_json())
     }
 
     /// Whether both have the same content, at whatever revisions.

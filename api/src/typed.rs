@@ -50,18 +50,27 @@ fn check_as<T: WireType>(value: &Value) -> Result<Vec<String>, WrongType> {
     let Err(message) = read::<T>(value, &mut |path| unknown.push(spell(&path.to_string()))) else {
         return Ok(unknown);
     };
-    let fails = |value: &Value| read::<T>(value, &mut |_| {}).is_err_and(|other| other == message);
+    let fails = |value: &Value| typed::<T>(value).is_err_and(|other| other == message);
     let path = locate(value, &fails);
     Err(WrongType { path, message })
 }
 
-/// The one place where the types' deserializers come in: each further one would double their code.
+/// A value in its typed form; fields that the type does not know are left out.
+///
+/// # Errors
+/// What was expected instead.
+pub fn typed<T: WireType>(value: &Value) -> Result<T, String> {
+    read(value, &mut |_| {})
+}
+
+/// The one place where the types' deserializers come in: each further one would double their code,
+/// a megabyte of the binary and of what every process keeps in memory.
 fn read<T: WireType>(
     value: &Value,
     note: &mut dyn FnMut(serde_ignored::Path<'_>),
-) -> Result<(), String> {
+) -> Result<T, String> {
     let read: Result<T, serde_json::Error> = serde_ignored::deserialize(value, note);
-    read.map(drop).map_err(|err| err.to_string())
+    read.map_err(|err| err.to_string())
 }
 
 /// Finds the field that an error comes from: the innermost one without which it is gone.

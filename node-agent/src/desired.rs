@@ -60,13 +60,13 @@ fn apply(desired: &mut Desired, event: Event) {
 }
 
 fn read(value: Value) -> Option<(Arc<str>, Arc<DesiredPod>)> {
-    match serde_json::from_value::<Pod>(value) {
+    match skiff_api::typed::<Pod>(&value) {
         Ok(pod) => {
             let pod = DesiredPod::read(pod)?;
             Some((Arc::clone(&pod.pod.uid), Arc::new(pod)))
         }
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "a pod cannot be read; it is left alone");
+            tracing::error!(%error, "a pod cannot be read; it is left alone");
             None
         }
     }

@@ -377,7 +377,7 @@ impl Turn<'_> {
     /// A pod as the agent reads it, if it is bound to this node.
     fn mine(&self, pod: &Object) -> Option<(Arc<str>, Arc<DesiredPod>)> {
         let bound = pod.pod()?.node.as_deref() == Some(self.name);
-        let wire = serde_json::from_slice(pod.body()).ok().filter(|_| bound)?;
+        let wire = skiff_api::typed(&pod.to_value()).ok().filter(|_| bound)?;
         let pod = DesiredPod::read(wire)?;
         Some((Arc::clone(&pod.pod.uid), Arc::new(pod)))
     }

@@ -1,9 +1,8 @@
 //! `skiff gateway routes`: the table that every gateway makes of the same objects, and what each
 //! route leads to.
 
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use serde_json::{Value, json};
-use skiff_api::Kind;
+use skiff_api::{Kind, WireType};
 use skiff_client::{Event, ListOptions};
 use skiff_gateway::route::{self, Canary, PathKind, Route};
 use skiff_network::Catalog;
@@ -18,19 +17,23 @@ use crate::table::Table;
 /// What routes lead to.
 const CATALOG: [Kind; 2] = [Kind::Service, Kind::EndpointSlice];
 
+/// All that can be read; what cannot is not served either.
+fn typed<T: WireType>(values: &[Value]) -> Vec<T> {
+    let read = |value| skiff_api::typed(value).ok();
+    values.iter().filter_map(read).collect()
+}
+
 /// Runs the verb.
 pub(crate) async fn run(cluster: &Cluster, args: &GatewayShowArgs) -> Result<(), CliError> {
     let (client, all) = (&cluster.client, ListOptions::default());
-    let ingresses = client.list::<Ingress>(Kind::Ingress, None, &all).await?;
-    let classes = client
-        .list::<IngressClass>(Kind::IngressClass, None, &all)
-        .await?;
+    let ingresses = client.list::<Value>(Kind::Ingress, None, &all).await?;
+    let classes = client.list::<Value>(Kind::IngressClass, None, &all).await?;
     let mut catalog = Catalog::default();
     for kind in CATALOG {
         let list = client.list::<Value>(kind, None, &all).await?;
         catalog.apply(kind, Event::Restarted(list.items));
     }
-    let (table, notes) = route::build(&ingresses.items, &classes.items);
+    let (table, notes) = route::build(&typed(&ingresses.items), &typed(&classes.items));
     let routes: Vec<Value> = table
         .routes
         .iter()

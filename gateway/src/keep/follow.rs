@@ -8,9 +8,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use skiff_api::{Key, Kind};
+use skiff_api::{Key, Kind, WireType};
 use skiff_client::{Client, Event, ListOptions, Watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -148,7 +147,7 @@ fn pair(secret: &Value) -> Pair {
     Ok((field("tls.crt")?, field("tls.key")?))
 }
 
-fn take<T: DeserializeOwned>(known: &mut BTreeMap<Name, T>, event: Event) {
+fn take<T: WireType>(known: &mut BTreeMap<Name, T>, event: Event) {
     match event {
         Event::Restarted(all) => {
             known.clear();
@@ -163,9 +162,9 @@ fn take<T: DeserializeOwned>(known: &mut BTreeMap<Name, T>, event: Event) {
     }
 }
 
-fn put<T: DeserializeOwned>(known: &mut BTreeMap<Name, T>, value: Value) {
+fn put<T: WireType>(known: &mut BTreeMap<Name, T>, value: Value) {
     let name = name(&value);
-    match serde_json::from_value(value) {
+    match skiff_api::typed(&value) {
         Ok(object) => {
             known.insert(name, object);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node as WireNode, Service as WireService, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint as WireEndpoint, EndpointPort, EndpointSlice};
 use serde_json::Value;
-use skiff_api::{Kind, Revision};
+use skiff_api::{Kind, Revision, WireType};
 use skiff_client::Event;
 
 use super::{
@@ -46,19 +46,19 @@ fn forget_all(catalog: &mut Catalog, kind: Kind) {
 
 fn put(catalog: &mut Catalog, kind: Kind, value: Value) {
     if kind == Kind::Service {
-        if let Some(read) = typed::<WireService>(value).and_then(service) {
+        if let Some(read) = typed::<WireService>(&value).and_then(service) {
             catalog.services.insert(read.key.clone(), Arc::new(read));
         }
     } else if kind == Kind::EndpointSlice {
         note(catalog, &value);
         // Its service may be another one than before.
         remove(catalog, kind, &value);
-        if let Some(read) = typed::<EndpointSlice>(value).and_then(slice) {
+        if let Some(read) = typed::<EndpointSlice>(&value).and_then(slice) {
             let key = (read.service.clone(), Arc::clone(&read.key.name));
             catalog.slices.insert(key, Arc::new(read));
         }
     } else if kind == Kind::Node
-        && let Some(read) = typed::<WireNode>(value).and_then(node)
+        && let Some(read) = typed::<WireNode>(&value).and_then(node)
     {
         catalog.nodes.insert(Arc::clone(&read.name), Arc::new(read));
     }
@@ -95,8 +95,8 @@ fn note(catalog: &mut Catalog, slice: &Value) {
     catalog.revision = catalog.revision.max(Revision(revision.unwrap_or(0)));
 }
 
-fn typed<T: serde::de::DeserializeOwned>(value: Value) -> Option<T> {
-    serde_json::from_value(value)
+fn typed<T: WireType>(value: &Value) -> Option<T> {
+    skiff_api::typed(value)
         .inspect_err(|error| tracing::error!(%error, "an object cannot be read; it is left out"))
         .ok()
 }

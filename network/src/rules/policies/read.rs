@@ -172,7 +172,7 @@ fn policy(value: Value) -> Option<(ServiceKey, Arc<Policy>)> {
 }
 
 fn understood(value: Value) -> Result<Policy, String> {
-    let wire: NetworkPolicy = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let wire: NetworkPolicy = skiff_api::typed(&value)?;
     let spec = wire.spec.ok_or("it has no spec")?;
     let types = spec.policy_types.unwrap_or_default();
     let egress = spec.egress.unwrap_or_default();

@@ -10,6 +10,7 @@ mod gateway;
 mod load;
 mod machine;
 mod memory;
+mod names;
 mod options;
 mod pods;
 mod report;

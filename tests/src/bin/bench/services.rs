@@ -1,17 +1,19 @@
-//! How soon every node sends to an endpoint that became ready, and whether any still sends to one
-//! that was removed, while a thousand other services are there.
+//! How soon every node sends to an endpoint that became ready, whether any still sends to one that
+//! was removed, and how soon names are answered, while a thousand other services are there.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use skiff_tests::api::{Api, Call};
-use skiff_tests::cluster::{Cluster, condition, text};
+use skiff_tests::cluster::{Cluster, condition, items, text};
 use skiff_tests::given::{self, BUSYBOX};
 use skiff_tests::steady::{Account, Steady, Stream};
 use skiff_tests::wait;
 
 use crate::load::{self, Until};
+use crate::names;
 use crate::report::Row;
 
 const NODES: usize = 3;
@@ -43,7 +45,7 @@ pub(crate) fn rows() -> Vec<Row> {
     }
     let slowest = ready.iter().copied().fold(0.0, f64::max);
     let name = "a pod is ready to every node sends to it";
-    vec![
+    let mut rows = vec![
         Row::new("services with ten endpoints each", "", &[count(SERVICES)]),
         Row::new(&format!("{name}, p50"), "ms", &ready),
         Row::new(
@@ -54,7 +56,12 @@ pub(crate) fn rows() -> Vec<Row> {
         .at_most(200.0),
         Row::new("requests while pods were removed", "", &[count(asked)]),
         Row::new("of these sent to a pod that had gone", "", &[count(stale)]).at_most(0.0),
-    ]
+    ];
+    let services: Vec<String> = (0..SERVICES)
+        .map(|number| format!("other-{number}"))
+        .collect();
+    rows.extend(names::rows(town.resolver(), &services));
+    rows
 }
 
 struct Town {
@@ -79,6 +86,16 @@ impl Town {
             viewpoints: viewpoints.collect(),
             cluster,
         }
+    }
+
+    /// Where the first node's resolver answers: at the first address of its pods' range.
+    fn resolver(&self) -> Ipv4Addr {
+        let nodes = self.cluster.api().get("/api/v1/nodes");
+        let first = items(&nodes).next().expect("there are nodes");
+        let range = text(&first["spec"]["podCIDR"]);
+        let base = range.split('/').next().and_then(|base| base.parse().ok());
+        let base: Ipv4Addr = base.expect("a range of addresses");
+        Ipv4Addr::from_bits(base.to_bits() + 1)
     }
 
     /// Asks from every node at once.
