@@ -5,6 +5,8 @@ mod endpoint;
 mod h2;
 mod link;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +24,10 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use h2::Shared;
 pub(crate) use link::{Driven, Link, Unsent};
 pub use resolve::{Protocol, Resolved, Trouble, resolve};
+
+/// How often an endpoint is chosen anew because the one chosen was retired meanwhile. Each time the
+/// endpoints have changed since the time before, so that more than a few is a mistake, not a race.
+const PICKS_MAX: u32 = 8;
 
 /// A backend and its endpoints of this moment.
 #[derive(Debug)]
@@ -50,14 +56,9 @@ pub(crate) struct Lease {
 impl Upstream {
     /// Without endpoints until it has seen a catalog.
     pub(crate) fn new(backend: Backend) -> Self {
-        let state = State {
-            protocol: Protocol::default(),
-            endpoints: Vec::new(),
-            trouble: Some(Trouble::NoEndpoints),
-        };
         Self {
             backend,
-            state: RwLock::new(Arc::new(state)),
+            state: RwLock::new(Arc::new(State::empty())),
             retries: AtomicU32::new(Budget::default().saved()),
         }
     }
@@ -98,19 +99,19 @@ impl Upstream {
             endpoints,
             trouble,
         };
-        for endpoint in &gone {
-            endpoint.retire();
-        }
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        // What was given back between the two.
+        // Only then, so that whoever meets a retired one finds others.
+        self.set_state(next);
         for endpoint in &gone {
             endpoint.retire();
         }
     }
 
-    /// Closes kept connections: nobody asks for the backend any more.
+    /// Closes kept connections: no route leads here any more. Requests that are on their way here
+    /// still find nobody.
     pub(crate) fn retire(&self) {
-        for endpoint in &self.state().endpoints {
+        let before = self.state();
+        self.set_state(State::empty());
+        for endpoint in &before.endpoints {
             endpoint.retire();
         }
     }
@@ -128,7 +129,7 @@ impl Upstream {
         times: (Tick, Tick),
         avoid: Option<SocketAddr>,
     ) -> Result<Lease, Trouble> {
-        loop {
+        for _ in 0..PICKS_MAX {
             let state = self.state();
             let at = |index: usize| match state.endpoints.get(index) {
                 Some(endpoint) => endpoint.load(),
@@ -157,9 +158,8 @@ impl Upstream {
             if !lease.endpoint.is_retired() {
                 return Ok(lease);
             }
-            drop(lease);
-            std::hint::spin_loop();
         }
+        Err(Trouble::NoEndpoints)
     }
 
     /// A request came: a part of a retry is earned.
@@ -191,6 +191,20 @@ impl Upstream {
     fn state(&self) -> Arc<State> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&state)
+    }
+
+    fn set_state(&self, next: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+}
+
+impl State {
+    fn empty() -> Self {
+        Self {
+            protocol: Protocol::default(),
+            endpoints: Vec::new(),
+            trouble: Some(Trouble::NoEndpoints),
+        }
     }
 }
 

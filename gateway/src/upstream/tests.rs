@@ -1,0 +1,46 @@
+//! Which endpoint of a backend a request gets, as tables.
+
+use super::*;
+use crate::route::PortRef;
+
+fn upstream(endpoints: Vec<Arc<Endpoint>>) -> Upstream {
+    let backend = Backend {
+        service: skiff_network::ServiceKey {
+            namespace: "d".into(),
+            name: "web".into(),
+        },
+        port: PortRef::Number(80),
+    };
+    let upstream = Upstream::new(backend);
+    upstream.set_state(State {
+        endpoints,
+        trouble: None,
+        ..State::empty()
+    });
+    upstream
+}
+
+fn endpoint(number: u16, since: Tick) -> Arc<Endpoint> {
+    Arc::new(Endpoint::new(([10, 0, 0, 1], number).into(), since, 1))
+}
+
+#[test]
+fn who_comes_too_late_finds_nobody_instead_of_asking_for_ever() {
+    let all = || vec![endpoint(1, 0), endpoint(2, 0)];
+    let removed = upstream(all());
+    removed.retire();
+    let only_retired = upstream(all());
+    for endpoint in &only_retired.state().endpoints {
+        endpoint.retire();
+    }
+    let cases = [
+        ("its Ingress was deleted", removed),
+        ("all that is known is retired", only_retired),
+    ];
+    for (name, upstream) in cases {
+        let picked = upstream.pick((1, 0), None);
+        assert_eq!(picked.unwrap_err(), Trouble::NoEndpoints, "{name}");
+        let open = upstream.endpoints(1).iter().map(|one| one.1).sum::<u32>();
+        assert_eq!(open, 0, "{name}: nobody is counted as served");
+    }
+}
