@@ -42,6 +42,8 @@ pub(crate) struct Upstream {
 struct State {
     protocol: Protocol,
     endpoints: Vec<Arc<Endpoint>>,
+    /// Since when the oldest of them is one.
+    oldest: Tick,
     trouble: Option<Trouble>,
 }
 
@@ -94,11 +96,7 @@ impl Upstream {
             .iter()
             .filter(|one| !endpoints.iter().any(|kept| Arc::ptr_eq(kept, one)));
         let gone: Vec<_> = gone.cloned().collect();
-        let next = State {
-            protocol: resolved.protocol,
-            endpoints,
-            trouble,
-        };
+        let next = State::new(resolved.protocol, endpoints, trouble);
         // Only then, so that whoever meets a retired one finds others.
         self.set_state(next);
         for endpoint in &gone {
@@ -123,10 +121,10 @@ impl Upstream {
         }
     }
 
-    /// Chooses an endpoint for a request.
+    /// Chooses an endpoint for a request: of now, where new ones are spared for so long.
     pub(crate) fn pick(
         &self,
-        times: (Tick, Tick),
+        (now, slow_start): (Tick, Tick),
         avoid: Option<SocketAddr>,
     ) -> Result<Lease, Trouble> {
         for _ in 0..PICKS_MAX {
@@ -143,6 +141,7 @@ impl Upstream {
                 let mut all = state.endpoints.iter();
                 all.position(|endpoint| endpoint.address == address)
             });
+            let times = (now, pick::slow_start(slow_start, now, state.oldest));
             let chosen = pick::choose(state.endpoints.len(), at, times, avoid, rand::random);
             let Some(endpoint) = chosen.and_then(|index| state.endpoints.get(index)) else {
                 let trouble = state.trouble.clone();
@@ -199,12 +198,23 @@ impl Upstream {
 }
 
 impl State {
-    fn empty() -> Self {
+    fn new(
+        protocol: Protocol,
+        endpoints: Vec<Arc<Endpoint>>,
+        trouble: Option<Trouble>,
+    ) -> Self {
+        let since = endpoints.iter().map(|endpoint| endpoint.load().since);
         Self {
-            protocol: Protocol::default(),
-            endpoints: Vec::new(),
-            trouble: Some(Trouble::NoEndpoints),
+            protocol,
+            oldest: since.min().unwrap_or(0),
+            endpoints,
+            trouble,
         }
+    }
+
+    fn empty() -> Self {
+        let trouble = Some(Trouble::NoEndpoints);
+        Self::new(Protocol::default(), Vec::new(), trouble)
     }
 }
 
