@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::proxy::Account;
-use crate::upstream::{Driven, Lease};
+use crate::upstream::{Driven, Lease, Streamed};
 
 /// Why a body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -225,7 +225,7 @@ pub(crate) enum Source {
     /// A connection that must be driven.
     Driven(Driven),
     /// A connection that others drive.
-    Shared(Incoming),
+    Shared(Streamed),
 }
 
 impl Reply {
@@ -251,10 +251,7 @@ impl Passed {
     ) -> Poll<Option<Result<Frame<Bytes>, Stalled>>> {
         let polled = match &mut self.source {
             Source::Driven(driven) => driven.poll_frame(context),
-            Source::Shared(body) => {
-                let polled = Pin::new(body).poll_frame(context);
-                polled.map(|frame| frame.map(|frame| frame.map_err(|_| Stalled::Broken)))
-            }
+            Source::Shared(streamed) => streamed.poll_frame(context),
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -21,7 +21,7 @@ use crate::balance::retry::Budget;
 use crate::route::Backend;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use h2::Shared;
+pub(crate) use h2::{Shared, Stream, Streamed};
 pub(crate) use link::{Driven, Link, Unsent};
 pub use resolve::{Protocol, Resolved, Trouble, resolve};
 
@@ -198,11 +198,7 @@ impl Upstream {
 }
 
 impl State {
-    fn new(
-        protocol: Protocol,
-        endpoints: Vec<Arc<Endpoint>>,
-        trouble: Option<Trouble>,
-    ) -> Self {
+    fn new(protocol: Protocol, endpoints: Vec<Arc<Endpoint>>, trouble: Option<Trouble>) -> Self {
         let since = endpoints.iter().map(|endpoint| endpoint.load().since);
         Self {
             protocol,

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
-use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -18,7 +17,7 @@ use crate::balance::retry::{self, Asked, Failure};
 use crate::body::{Payload, Progress, Reply, Source};
 use crate::live::LiveRoute;
 use crate::serve::Worker;
-use crate::upstream::{Driven, Lease, Link, Protocol, Shared, Unsent, Upstream};
+use crate::upstream::{Driven, Endpoint, Lease, Link, Protocol, Shared, Stream, Unsent, Upstream};
 
 /// Who sends, for whom and where to.
 pub(super) struct Attempts<'a> {
@@ -200,15 +199,16 @@ impl Attempts<'_> {
         fresh: bool,
     ) -> Result<Response<Source>, Failed> {
         let (endpoint, id) = (&lease.endpoint, self.worker.id);
-        let kept = if fresh { None } else { endpoint.shared(id) };
-        let is_kept = kept.is_some();
-        let shared = match kept {
-            Some(shared) => shared,
-            None => match Shared::open(endpoint.address, self.connect_timeout()).await {
-                Ok(shared) => {
-                    endpoint.share(id, shared.clone());
-                    shared
-                }
+        let entered = if fresh {
+            None
+        } else {
+            endpoint.enter_shared(id)
+        };
+        let is_kept = entered.is_some();
+        let stream = match entered {
+            Some(stream) => stream,
+            None => match self.open_shared(endpoint).await {
+                Ok(stream) => stream,
                 Err(error) => return Err(not_connected(endpoint.address, &error, request)),
             },
         };
@@ -217,11 +217,19 @@ impl Attempts<'_> {
         }
         self.absolute(&mut request);
         let answered = self
-            .in_time(Box::pin(shared.exchange(request)), progress)
+            .in_time(Box::pin(stream.exchange(request)), progress)
             .await?;
-        let response: Response<Incoming> =
-            answered.map_err(|unsent| failed(unsent, is_kept, progress))?;
+        let response = answered.map_err(|unsent| failed(unsent, is_kept, progress))?;
         Ok(response.map(Source::Shared))
+    }
+
+    /// A place on a new connection, which others may use as well.
+    async fn open_shared(&self, endpoint: &Endpoint) -> std::io::Result<Stream> {
+        let shared = Shared::open(endpoint.address, self.connect_timeout()).await?;
+        // Before others can fill it.
+        let stream = shared.enter().ok_or(std::io::ErrorKind::ResourceBusy)?;
+        endpoint.share(self.worker.id, &shared);
+        Ok(stream)
     }
 
     fn connect_timeout(&self) -> Duration {

@@ -45,10 +45,22 @@ fn who_comes_too_late_finds_nobody_instead_of_asking_for_ever() {
 fn new_endpoints_are_spared_only_beside_older_ones() {
     const PICKS: usize = 3000;
     let cases = [
-        ("all came just now", [1000, 1000, 1000], [850..1150, 850..1150, 850..1150]),
+        (
+            "all came just now",
+            [1000, 1000, 1000],
+            [850..1150, 850..1150, 850..1150],
+        ),
         ("all are warm", [0, 0, 0], [850..1150, 850..1150, 850..1150]),
-        ("one came just now", [1000, 0, 0], [50..400, 1200..1600, 1200..1600]),
-        ("one is a little ahead", [1005, 1000, 1005], [500..1000, 1100..1900, 500..1000]),
+        (
+            "one came just now",
+            [1000, 0, 0],
+            [50..400, 1200..1600, 1200..1600],
+        ),
+        (
+            "one is a little ahead",
+            [1005, 1000, 1005],
+            [500..1000, 1100..1900, 500..1000],
+        ),
     ];
     for (name, since, expected) in cases {
         let numbered = (0..).zip(since);
