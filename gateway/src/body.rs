@@ -73,6 +73,8 @@ pub(crate) struct Progress {
     used: AtomicBool,
     too_large: AtomicBool,
     broke: AtomicBool,
+    /// More of it was asked for, and the client has not sent it yet.
+    owed: AtomicBool,
     bytes: AtomicU64,
 }
 
@@ -90,6 +92,13 @@ impl Progress {
     /// Whether the client did not send all of it.
     pub(crate) fn is_broken(&self) -> bool {
         self.broke.load(Ordering::Relaxed)
+    }
+
+    /// Waits no longer; whether it was the client that was waited for.
+    pub(crate) fn give_up(&self) -> bool {
+        let owed = self.owed.load(Ordering::Relaxed);
+        self.broke.fetch_or(owed, Ordering::Relaxed);
+        owed
     }
 
     /// Bytes taken so far.
@@ -139,7 +148,10 @@ impl Stream {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stalled>>> {
         self.progress.used.store(true, Ordering::Relaxed);
-        match Pin::new(&mut self.body).poll_frame(context) {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let owed = &self.progress.owed;
+        owed.store(polled.is_pending(), Ordering::Relaxed);
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 Poll::Ready(Some(self.count(frame)))

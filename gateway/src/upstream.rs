@@ -121,6 +121,11 @@ impl Upstream {
         }
     }
 
+    /// What its endpoints speak.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.state().protocol
+    }
+
     /// Chooses an endpoint for a request: of now, where new ones are spared for so long.
     pub(crate) fn pick(
         &self,

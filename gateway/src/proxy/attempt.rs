@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
+use hyper::body::Body as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
@@ -25,6 +26,8 @@ pub(super) struct Attempts<'a> {
     pub(super) live: &'a LiveRoute,
     pub(super) upstream: &'a Upstream,
     pub(super) host: &'a HeaderValue,
+    /// How long the head of an answer may take.
+    pub(super) head_max: Duration,
 }
 
 /// An answer that is on its way back.
@@ -165,11 +168,16 @@ impl Attempts<'_> {
     async fn once_http1(
         &self,
         lease: &Lease,
-        request: Request<Payload>,
+        mut request: Request<Payload>,
         progress: Option<&Progress>,
         fresh: bool,
     ) -> Result<Response<Source>, Failed> {
         let (endpoint, id) = (&lease.endpoint, self.worker.id);
+        if request.body().size_hint().exact().is_none() {
+            // Said explicitly, or hyper takes a GET to have no body.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         let kept = if fresh { None } else { endpoint.take(id) };
         let is_kept = kept.is_some();
         let link = match kept {
@@ -245,7 +253,8 @@ impl Attempts<'_> {
             parts.authority = Some(authority);
         }
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        request.headers_mut().remove(http::header::HOST);
+        request.headers_mut().remove(HOST);
+        request.headers_mut().remove(TRANSFER_ENCODING);
     }
 
     /// Waits for an answer's head; the time begins again as long as the request's body moves.
@@ -254,7 +263,7 @@ impl Attempts<'_> {
         mut answer: impl Future<Output = T> + Unpin,
         progress: Option<&Progress>,
     ) -> Result<T, Failed> {
-        let longest = self.live.route.settings.response_timeout;
+        let longest = self.head_max;
         let mut timer = std::pin::pin!(sleep(longest));
         let mut before = 0;
         loop {
@@ -265,10 +274,11 @@ impl Attempts<'_> {
             }
             let bytes = progress.map_or(0, Progress::bytes);
             if bytes <= before {
+                let by_client = progress.is_some_and(Progress::give_up);
                 return Err(Failed {
                     failure: Failure::Late,
                     request: None,
-                    is_its_fault: true,
+                    is_its_fault: !by_client,
                 });
             }
             before = bytes;

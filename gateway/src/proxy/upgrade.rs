@@ -2,7 +2,6 @@
 //! agrees, both connections become one tunnel of bytes.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,9 +81,7 @@ pub(super) async fn switch(
     };
     lease.ended(Ending::Good, now);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let home = (Arc::clone(&lease.endpoint), worker.id);
-        let clock = worker.shared.clock;
-        let response = response.map(|body| Source::Driven(Driven::new((body, link), home, clock)));
+        let response = response.map(|body| Source::Driven(Driven::last(body, link)));
         return Ok(attempts.passing(response, lease));
     }
     let stream = timeout(SWITCH_MAX, Box::pin(link.into_stream())).await;

@@ -129,9 +129,8 @@ impl Link {
 pub(crate) struct Driven {
     body: Incoming,
     link: Option<Box<Link>>,
-    endpoint: Arc<Endpoint>,
-    worker: usize,
-    clock: Clock,
+    /// Who keeps it, and by which clock.
+    home: Option<(Arc<Endpoint>, usize, Clock)>,
 }
 
 impl Driven {
@@ -143,14 +142,22 @@ impl Driven {
         let mut driven = Self {
             body,
             link: Some(Box::new(link)),
-            endpoint,
-            worker,
-            clock,
+            home: Some((endpoint, worker, clock)),
         };
         if driven.body.is_end_stream() {
             driven.give_back();
         }
         driven
+    }
+
+    /// One that ends with the body: what its endpoint takes it for after an attempt to switch
+    /// protocols, nobody knows for sure.
+    pub(crate) fn last(body: Incoming, link: Link) -> Self {
+        Self {
+            body,
+            link: Some(Box::new(link)),
+            home: None,
+        }
     }
 
     pub(crate) fn poll_frame(
@@ -181,10 +188,10 @@ impl Driven {
     }
 
     fn give_back(&mut self) {
-        if let Some(mut link) = self.link.take()
+        if let (Some(mut link), Some((endpoint, worker, clock))) = (self.link.take(), &self.home)
             && link.is_usable()
         {
-            self.endpoint.keep(self.worker, *link, self.clock.tick());
+            endpoint.keep(*worker, *link, clock.tick());
         }
     }
 }
