@@ -245,8 +245,10 @@ impl Reply {
         source: Source,
         lease: Lease,
         pause_max: Duration,
-        account: Account,
+        mut account: Account,
     ) -> Self {
+        // Also before its first byte: a client's window may be closed from the beginning.
+        account.waits();
         Self::Passed(Box::new(Passed {
             source,
             patience: Patience::new(pause_max),
@@ -261,6 +263,7 @@ impl Passed {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stalled>>> {
+        self.account.goes_on();
         let polled = match &mut self.source {
             Source::Driven(driven) => driven.poll_frame(context),
             Source::Shared(streamed) => streamed.poll_frame(context),
@@ -270,6 +273,7 @@ impl Passed {
                 self.patience.moved();
                 let length = frame.data_ref().map_or(0, |data| data.remaining());
                 self.account.sent(length);
+                self.account.waits();
             }
             Poll::Ready(Some(Err(_))) => self.account.broke(),
             Poll::Ready(None) => {}

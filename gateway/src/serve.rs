@@ -25,7 +25,7 @@ use crate::proxy::{Connection, carry};
 use crate::report::Totals;
 
 pub(crate) use accept::{Front, Workers, listen};
-pub(crate) use activity::Activity;
+pub(crate) use activity::{Activity, Turn};
 use tracked::Io;
 pub(crate) use tracked::Tracked;
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use http::StatusCode;
 use http::header::HeaderValue;
 use http::request::Parts;
+use http::{StatusCode, Version};
 
 use super::{Connection, Refusal, headers};
 use crate::access_log::Entry;
 use crate::live::LiveRoute;
-use crate::metrics::Version;
-use crate::serve::{Activity, Shared};
+use crate::metrics;
+use crate::serve::{Activity, Shared, Turn};
 
 /// The account of one request; a connection is busy for as long as one of its accounts is open.
 pub(crate) struct Account {
@@ -20,11 +20,15 @@ pub(crate) struct Account {
     activity: Arc<Activity>,
     began: Instant,
     live: Option<Arc<LiveRoute>>,
-    version: Version,
+    version: metrics::Version,
     /// Whether that was chosen, and not what a request has that came to no choice.
     is_chosen: bool,
     sent_bytes: u64,
     request_id: HeaderValue,
+    /// Whether the client can hold up this answer by itself.
+    is_http2: bool,
+    /// While it does.
+    waiting: Option<Turn>,
     /// Only if somebody reads the log.
     entry: Option<Box<Entry>>,
 }
@@ -44,10 +48,12 @@ impl Account {
             activity: Arc::clone(&connection.activity),
             began: Instant::now(),
             live: None,
-            version: Version::Stable,
+            version: metrics::Version::Stable,
             is_chosen: false,
             sent_bytes: 0,
             request_id,
+            is_http2: head.version == Version::HTTP_2,
+            waiting: None,
             entry,
         }
     }
@@ -67,11 +73,11 @@ impl Account {
         }
     }
 
-    pub(super) fn version(&mut self, version: Version) {
+    pub(super) fn version(&mut self, version: metrics::Version) {
         self.version = version;
         self.is_chosen = true;
         if let Some(entry) = &mut self.entry {
-            entry.canary = version == Version::Canary;
+            entry.canary = version == metrics::Version::Canary;
         }
     }
 
@@ -127,6 +133,20 @@ impl Account {
         self.sent_bytes = self.sent_bytes.saturating_add(bytes);
     }
 
+    /// Nothing more of the answer goes out until the client takes it.
+    pub(crate) fn waits(&mut self) {
+        if self.is_http2 && self.waiting.is_none() {
+            self.waiting = Some(self.activity.wait());
+        }
+    }
+
+    /// The client takes more.
+    pub(crate) fn goes_on(&mut self) {
+        if let Some(turn) = self.waiting.take() {
+            self.activity.go_on(turn);
+        }
+    }
+
     /// The answer does not come to its end.
     pub(crate) fn broke(&mut self) {
         if let Some(entry) = &mut self.entry {
@@ -137,6 +157,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.goes_on();
         self.activity.end();
         if let Some(live) = &self.live {
             live.stats.of(self.version).sent(self.sent_bytes);

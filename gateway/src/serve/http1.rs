@@ -67,7 +67,7 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) ->
                     return Served::Idle(io, read);
                 }
                 Look::Stuck(why) => {
-                    tracing::debug!(client = %connection.client, why, "connection closed");
+                    tracing::debug!(client = %connection.client, ?why, "connection closed");
                     return Served::Over;
                 }
             },
