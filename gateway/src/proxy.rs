@@ -88,21 +88,21 @@ fn route(
     head: &mut Parts,
     account: &mut Account,
 ) -> Result<Routed, Refusal> {
-    let shared = &connection.worker.shared;
     if head.method == Method::CONNECT {
         return Err(Refusal::Method);
     }
     let host = headers::host(head).ok_or(Refusal::Host)?;
     let name = host.to_str().map_err(|_| Refusal::Host)?;
-    let live = shared.live();
-    let live = live.find(name, head.uri.path()).ok_or(Refusal::NoRoute)?;
+    let seen = connection.worker.seen();
+    let live = seen.live().find(name, head.uri.path());
+    let live = live.ok_or(Refusal::NoRoute)?;
     account.routed(live);
     let settings = &live.route.settings;
     if settings.redirect_https && !connection.via.tls {
         return Err(Refusal::Redirect(https(name, &head.uri)));
     }
     if let Some(limiter) = &live.limiter {
-        let now = shared.clock.nanos();
+        let now = connection.worker.shared.clock.nanos();
         limiter
             .pass(client_of(connection.client), now)
             .map_err(Refusal::Limited)?;

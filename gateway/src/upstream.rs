@@ -52,7 +52,6 @@ struct State {
 pub(crate) struct Lease {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) protocol: Protocol,
-    state: Arc<State>,
 }
 
 impl Upstream {
@@ -123,7 +122,8 @@ impl Upstream {
 
     /// What its endpoints speak.
     pub(crate) fn protocol(&self) -> Protocol {
-        self.state().protocol
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.protocol
     }
 
     /// Chooses an endpoint for a request: of now, where new ones are spared for so long.
@@ -133,7 +133,8 @@ impl Upstream {
         avoid: Option<SocketAddr>,
     ) -> Result<Lease, Trouble> {
         for _ in 0..PICKS_MAX {
-            let state = self.state();
+            // Held rather than cloned: all workers would count the same clones.
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             let at = |index: usize| match state.endpoints.get(index) {
                 Some(endpoint) => endpoint.load(),
                 None => Load {
@@ -156,7 +157,6 @@ impl Upstream {
             let lease = Lease {
                 endpoint: Arc::clone(endpoint),
                 protocol: state.protocol,
-                state: Arc::clone(&state),
             };
             // It may have been retired since it was read; then the state is another one by now.
             if !lease.endpoint.is_retired() {
@@ -166,9 +166,24 @@ impl Upstream {
         Err(Trouble::NoEndpoints)
     }
 
+    /// Tells how a request ended.
+    pub(crate) fn ended(&self, lease: &Lease, ending: Ending, now: Tick) {
+        lease.endpoint.ended(ending, now, || {
+            let state = self.state();
+            let all = &state.endpoints;
+            let others = all.iter().filter(|one| !Arc::ptr_eq(one, &lease.endpoint));
+            let out = others.filter(|one| one.load().ejected_until > now).count();
+            (out, all.len())
+        });
+    }
+
     /// A request came: a part of a retry is earned.
     pub(crate) fn earn_retry(&self) {
-        let earn = |saved| Some(Budget::from_saved(saved).earn().saved());
+        let earn = |saved| {
+            let more = Budget::from_saved(saved).earn().saved();
+            // It is full most of the time; then nothing is written.
+            (more != saved).then_some(more)
+        };
         self.change_budget(earn);
     }
 
@@ -216,18 +231,6 @@ impl State {
     fn empty() -> Self {
         let trouble = Some(Trouble::NoEndpoints);
         Self::new(Protocol::default(), Vec::new(), trouble)
-    }
-}
-
-impl Lease {
-    /// Tells how the request ended.
-    pub(crate) fn ended(&self, ending: Ending, now: Tick) {
-        let all = &self.state.endpoints;
-        self.endpoint.ended(ending, now, || {
-            let others = all.iter().filter(|one| !Arc::ptr_eq(one, &self.endpoint));
-            let out = others.filter(|one| one.load().ejected_until > now).count();
-            (out, all.len())
-        });
     }
 }
 

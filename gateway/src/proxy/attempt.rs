@@ -97,7 +97,7 @@ impl Attempts<'_> {
                 Ok(response) => {
                     let bad = is_failure(response.status());
                     let ending = if bad { Ending::Bad } else { Ending::Good };
-                    lease.ended(ending, times.0);
+                    self.upstream.ended(&lease, ending, times.0);
                     return Ok(self.passing(response, lease));
                 }
                 Err(failed) => failed,
@@ -106,7 +106,8 @@ impl Attempts<'_> {
                 return Err(refusal);
             }
             if failed.is_its_fault {
-                lease.ended(Ending::Bad, self.worker.shared.clock.tick());
+                let now = self.worker.shared.clock.tick();
+                self.upstream.ended(&lease, Ending::Bad, now);
             }
             let asked = Asked {
                 method: &method,

@@ -44,12 +44,14 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io) {
     let (mut idle, mut begun) = (Duration::ZERO, 0);
     loop {
         tokio::select! {
+            biased;
             _ = served.as_mut() => return,
-            () = connection.worker.stop.cancelled(), if !ending => {
-                ending = true;
-                served.as_mut().graceful_shutdown();
-            }
             _ = looks.tick() => {
+                // Awaited, it would take a lock of all connections at each step of each.
+                if !ending && connection.worker.stop.is_cancelled() {
+                    ending = true;
+                    served.as_mut().graceful_shutdown();
+                }
                 let now = activity.begun();
                 let rests = match activity.look(&mut earlier, LOOK) {
                     Look::Busy => now == 0,

@@ -23,7 +23,7 @@ const KEPT_MS: Tick = 30_000;
 const SHARED_MAX: usize = 64;
 
 /// Connections, the one used last at the end, and since when each is unused.
-type Kept = Vec<(Link, Tick)>;
+type Kept = Vec<(Box<Link>, Tick)>;
 
 /// One address that serves a backend.
 pub(crate) struct Endpoint {
@@ -125,7 +125,7 @@ impl Endpoint {
     }
 
     /// A kept connection that is still good.
-    pub(crate) fn take(&self, worker: usize) -> Option<Link> {
+    pub(crate) fn take(&self, worker: usize) -> Option<Box<Link>> {
         let kept = self.kept.get(worker)?;
         loop {
             let (mut link, _) = lock(kept).pop()?;
@@ -136,7 +136,7 @@ impl Endpoint {
     }
 
     /// Keeps a connection for later.
-    pub(crate) fn keep(&self, worker: usize, link: Link, now: Tick) {
+    pub(crate) fn keep(&self, worker: usize, link: Box<Link>, now: Tick) {
         let Some(kept) = self.kept.get(worker) else {
             return;
         };
