@@ -1,7 +1,8 @@
 //! Bodies on their way through: nothing is collected, a side that does not read holds up the one
 //! that writes, and each has a limit in size and in patience.
 
-use std::future::Future as _;
+mod patience;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
 
+use self::patience::Patience;
 use crate::proxy::Account;
 use crate::upstream::{Driven, Lease, Streamed};
 
@@ -27,44 +28,6 @@ pub(crate) enum Stalled {
     /// More came than is allowed.
     #[error("the body is larger than allowed")]
     TooLarge,
-}
-
-/// How long a pause may be. Costs a timer only once there is a pause.
-#[derive(Debug)]
-struct Patience {
-    pause_max: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    moved: bool,
-}
-
-impl Patience {
-    fn new(pause_max: Duration) -> Self {
-        Self {
-            pause_max,
-            timer: None,
-            moved: false,
-        }
-    }
-
-    fn moved(&mut self) {
-        self.moved = true;
-    }
-
-    /// Ready when nothing has moved for long enough: at most for twice the longest pause.
-    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let pause_max = self.pause_max;
-        let timer = self.timer.get_or_insert_with(|| {
-            self.moved = false;
-            Box::pin(sleep(pause_max))
-        });
-        while timer.as_mut().poll(context).is_ready() {
-            if !std::mem::take(&mut self.moved) {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(Instant::now() + pause_max);
-        }
-        Poll::Pending
-    }
 }
 
 /// What those who sent a request can still see of its body.

@@ -5,6 +5,7 @@ mod account;
 mod answer;
 mod attempt;
 mod headers;
+mod spare;
 mod upgrade;
 
 use std::convert::Infallible;

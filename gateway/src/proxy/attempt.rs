@@ -1,6 +1,7 @@
 //! Sending a request to an endpoint, and to another one if that failed and may be repeated.
 
-use std::net::SocketAddr;
+mod failed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use hyper::body::Body as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use self::failed::{Failed, failed, fault_of_client, not_connected, too_late};
+use super::spare::Spare;
 use super::{Account, Refusal, Tunnel, headers, is_failure, times};
 use crate::balance::eject::Ending;
 use crate::balance::retry::{self, Asked, Failure};
 use crate::body::{Payload, Progress, Reply, Source};
 use crate::live::LiveRoute;
 use crate::serve::Worker;
-use crate::upstream::{Driven, Endpoint, Lease, Link, Protocol, Shared, Stream, Unsent, Upstream};
+use crate::upstream::{Driven, Endpoint, Lease, Link, Protocol, Shared, Stream, Upstream};
 
 /// Who sends, for whom and where to.
 pub(super) struct Attempts<'a> {
@@ -61,15 +64,6 @@ impl Passing {
     }
 }
 
-/// One try that failed.
-struct Failed {
-    failure: Failure,
-    /// The request, if nothing of it was sent.
-    request: Option<Request<Payload>>,
-    /// Whether the endpoint is to blame.
-    is_its_fault: bool,
-}
-
 impl Attempts<'_> {
     /// Sends a request until it is answered or may not be sent again.
     pub(super) async fn send(
@@ -92,7 +86,7 @@ impl Attempts<'_> {
             account.tried(lease.endpoint.address);
             tries += 1;
             let may_repeat = progress.is_none() && retry::is_idempotent(&method);
-            let spare = (may_repeat && tries <= settings.retries).then(|| copy(&next));
+            let spare = (may_repeat && tries <= settings.retries).then(|| Spare::of(&next));
             let failed = match self.once(&lease, next, progress.as_deref(), fresh).await {
                 Ok(response) => {
                     let bad = is_failure(response.status());
@@ -115,7 +109,7 @@ impl Attempts<'_> {
                 tries,
                 retries_max: settings.retries,
             };
-            let again = failed.request.or(spare);
+            let again = failed.request.or_else(|| spare?.request());
             let may = retry::may(failed.failure, &asked);
             // A kept connection that was closed meanwhile cost the service nothing.
             let is_free = failed.failure == Failure::Stale && !fresh;
@@ -286,57 +280,4 @@ impl Attempts<'_> {
             timer.as_mut().reset(Instant::now() + longest);
         }
     }
-}
-
-fn not_connected(address: SocketAddr, error: &std::io::Error, request: Request<Payload>) -> Failed {
-    tracing::debug!(%address, %error, "cannot connect to an endpoint");
-    Failed {
-        failure: Failure::Connect,
-        request: Some(request),
-        is_its_fault: true,
-    }
-}
-
-/// The endpoint ceased to be one while it was connected to.
-fn too_late(request: Request<Payload>) -> Failed {
-    Failed {
-        failure: Failure::Connect,
-        request: Some(request),
-        is_its_fault: false,
-    }
-}
-
-fn failed(unsent: Unsent, is_kept: bool, progress: Option<&Progress>) -> Failed {
-    tracing::debug!(error = %unsent.error, "an endpoint did not answer");
-    let request = unsent.request.map(|request| *request);
-    let failure = match (&request, is_kept) {
-        // Closed just now: nothing went out, so that any method may go another way.
-        (Some(_), _) => Failure::Connect,
-        (None, true) => Failure::Stale,
-        (None, false) => Failure::Broken,
-    };
-    let by_client = progress.and_then(fault_of_client).is_some();
-    Failed {
-        failure,
-        request,
-        is_its_fault: !is_kept && !by_client,
-    }
-}
-
-/// What the client did wrong with the request's body.
-fn fault_of_client(progress: &Progress) -> Option<Refusal> {
-    if progress.is_too_large() {
-        return Some(Refusal::TooLarge);
-    }
-    progress.is_broken().then_some(Refusal::Body)
-}
-
-/// The same request once more; it has no body.
-fn copy(request: &Request<Payload>) -> Request<Payload> {
-    let mut copy = Request::new(Payload::none());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
 }

@@ -23,6 +23,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest request id that is taken over from a client.
 const REQUEST_ID_MAX: usize = 128;
 
+/// Headers that the gateway adds to a request, and some to spare: room for them is made at once.
+const ADDED: usize = 8;
+
 /// What a connection's client is called in headers, made once.
 #[derive(Debug)]
 pub(crate) struct Via {
@@ -112,6 +115,7 @@ pub(super) fn forward(head: &mut Parts, via: &Via, host: &HeaderValue, id: Heade
         .is_some_and(|te| te.to_str().is_ok_and(|te| te.contains("trailers")));
     end_hop(&mut head.headers);
     let headers = &mut head.headers;
+    headers.reserve(ADDED);
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
