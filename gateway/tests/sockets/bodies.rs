@@ -133,11 +133,10 @@ async fn a_connection_on_which_an_upgrade_was_refused_serves_no_other_request() 
     rig.services(&[("web", None, &[address])]).await;
     let upgrade = "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     for (name, upgrades, expected) in [
-        ("a request", false, 1),
-        ("the next one uses its connection", false, 1),
-        ("an upgrade has one of its own", true, 2),
+        ("an upgrade has a connection of its own", true, 1),
+        ("a request has another one", false, 2),
         ("and so has the next upgrade", true, 3),
-        ("a request uses the first", false, 3),
+        ("the next request uses the one before", false, 3),
     ] {
         if upgrades {
             assert!(say(rig.http, upgrade).await.starts_with("HTTP/1.1 200"));
