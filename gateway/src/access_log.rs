@@ -1,12 +1,15 @@
 //! The access log: one JSON object per line. Written by a thread of its own; when that can't keep
 //! up, lines are lost and counted rather than requests held up.
 
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -17,6 +20,9 @@ const QUEUE: usize = 16 * 1024;
 
 /// The longest text taken over from a request.
 const TEXT_MAX: usize = 1024;
+
+/// How often the writer looks whether its file was moved away, as logrotate does.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// One line.
 #[derive(Debug, Serialize)]
@@ -90,15 +96,10 @@ pub(crate) struct AccessLog {
 impl AccessLog {
     /// Begins to write to a file, at its end; `-` is the standard output.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let to: Box<dyn io::Write + Send> = if path == Path::new("-") {
-            Box::new(io::stdout())
+        let to = if path == Path::new("-") {
+            Output::Standard(io::stdout())
         } else {
-            Box::new(io::BufWriter::new(
-                std::fs::File::options()
-                    .create(true)
-                    .append(true)
-                    .open(path)?,
-            ))
+            Output::File(path.to_owned(), open(path)?)
         };
         let (queue, lines) = sync_channel(QUEUE);
         std::thread::Builder::new()
@@ -122,26 +123,127 @@ impl AccessLog {
     }
 }
 
+/// Where lines go.
+enum Output {
+    Standard(io::Stdout),
+    File(PathBuf, File),
+}
+
+impl Output {
+    /// Opens the file anew if another one, or none, is in its place.
+    fn look(&mut self) -> io::Result<()> {
+        let Self::File(path, file) = self else {
+            return Ok(());
+        };
+        let which = |meta: Metadata| (meta.dev(), meta.ino());
+        let there = std::fs::metadata(&*path).map(which).ok();
+        if there != Some(which(file.metadata()?)) {
+            *file = open(path)?;
+        }
+        Ok(())
+    }
+}
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard(to) => to.write(bytes),
+            Self::File(_, to) => to.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Standard(to) => to.flush(),
+            Self::File(_, to) => to.flush(),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
 /// Writes until the last sender is gone; what is written is flushed whenever nothing waits.
-fn write_all(lines: &Receiver<Box<Entry>>, to: Box<dyn io::Write + Send>) {
+fn write_all(lines: &Receiver<Box<Entry>>, to: Output) {
     let mut to = BufWriter::new(to);
     let mut failing = false;
-    let mut write = |entry: Box<Entry>, to: &mut BufWriter<Box<dyn io::Write + Send>>| {
-        let mut line = serde_json::to_vec(&entry).unwrap_or_default();
-        line.push(b'\n');
-        let written = to.write_all(&line);
-        if let Err(error) = &written
+    let mut tell = |done: io::Result<()>| {
+        if let Err(error) = &done
             && !failing
         {
             tracing::error!(%error, "cannot write the access log");
         }
-        failing = written.is_err();
+        failing = done.is_err();
     };
-    while let Ok(entry) = lines.recv() {
-        write(entry, &mut to);
-        while let Ok(entry) = lines.try_recv() {
-            write(entry, &mut to);
+    let mut looked = Instant::now();
+    loop {
+        let first = match lines.recv_timeout(LOOK) {
+            Ok(entry) => Some(entry),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            // Whole lines only are in the buffer, and it is empty whenever nothing waits.
+            if let Err(error) = to.flush().and_then(|()| to.get_mut().look()) {
+                tell(Err(error));
+            }
         }
-        to.flush().ok();
+        let Some(first) = first else {
+            continue;
+        };
+        tell(write_line(&first, &mut to));
+        // Not for ever, so that also a log that is never idle looks at its file.
+        for entry in lines.try_iter().take(QUEUE) {
+            tell(write_line(&entry, &mut to));
+        }
+        if let Err(error) = to.flush() {
+            tell(Err(error));
+        }
+    }
+}
+
+fn write_line(entry: &Entry, to: &mut impl io::Write) -> io::Result<()> {
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str) -> Box<Entry> {
+        let (head, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+        let client = IpAddr::from([10, 0, 0, 1]);
+        let id = HeaderValue::from_static("id");
+        Box::new(Entry::begin(client, false, &head, &id))
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (now, before) = (folder.path().join("log"), folder.path().join("log.1"));
+        let log = AccessLog::open(&now).unwrap();
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+        let until = |done: &dyn Fn() -> bool| {
+            let begun = Instant::now();
+            while !done() {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(20),
+                    "it takes too long"
+                );
+                std::thread::yield_now();
+            }
+        };
+        log.write(entry("/first"));
+        until(&|| read(&now).contains("/first"));
+        std::fs::rename(&now, &before).unwrap();
+        until(&|| now.exists());
+        log.write(entry("/second"));
+        until(&|| read(&now).contains("/second"));
+        assert!(!read(&now).contains("/first") && !read(&before).contains("/second"));
+        assert_eq!(log.lost(), 0);
     }
 }

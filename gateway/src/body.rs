@@ -1,7 +1,8 @@
 //! Bodies on their way through: nothing is collected, a side that does not read holds up the one
 //! that writes, and each has a limit in size and in patience.
 
-use std::future::Future as _;
+mod patience;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,10 +11,10 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
 
+use self::patience::Patience;
 use crate::proxy::Account;
-use crate::upstream::{Driven, Lease};
+use crate::upstream::{Driven, Lease, Streamed};
 
 /// Why a body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,50 +30,14 @@ pub(crate) enum Stalled {
     TooLarge,
 }
 
-/// How long a pause may be. Costs a timer only once there is a pause.
-#[derive(Debug)]
-struct Patience {
-    pause_max: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    moved: bool,
-}
-
-impl Patience {
-    fn new(pause_max: Duration) -> Self {
-        Self {
-            pause_max,
-            timer: None,
-            moved: false,
-        }
-    }
-
-    fn moved(&mut self) {
-        self.moved = true;
-    }
-
-    /// Ready when nothing has moved for long enough: at most for twice the longest pause.
-    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let pause_max = self.pause_max;
-        let timer = self.timer.get_or_insert_with(|| {
-            self.moved = false;
-            Box::pin(sleep(pause_max))
-        });
-        while timer.as_mut().poll(context).is_ready() {
-            if !std::mem::take(&mut self.moved) {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(Instant::now() + pause_max);
-        }
-        Poll::Pending
-    }
-}
-
 /// What those who sent a request can still see of its body.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     used: AtomicBool,
     too_large: AtomicBool,
     broke: AtomicBool,
+    /// More of it was asked for, and the client has not sent it yet.
+    owed: AtomicBool,
     bytes: AtomicU64,
 }
 
@@ -90,6 +55,13 @@ impl Progress {
     /// Whether the client did not send all of it.
     pub(crate) fn is_broken(&self) -> bool {
         self.broke.load(Ordering::Relaxed)
+    }
+
+    /// Waits no longer; whether it was the client that was waited for.
+    pub(crate) fn give_up(&self) -> bool {
+        let owed = self.owed.load(Ordering::Relaxed);
+        self.broke.fetch_or(owed, Ordering::Relaxed);
+        owed
     }
 
     /// Bytes taken so far.
@@ -139,7 +111,10 @@ impl Stream {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stalled>>> {
         self.progress.used.store(true, Ordering::Relaxed);
-        match Pin::new(&mut self.body).poll_frame(context) {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let owed = &self.progress.owed;
+        owed.store(polled.is_pending(), Ordering::Relaxed);
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 Poll::Ready(Some(self.count(frame)))
@@ -225,7 +200,7 @@ pub(crate) enum Source {
     /// A connection that must be driven.
     Driven(Driven),
     /// A connection that others drive.
-    Shared(Incoming),
+    Shared(Streamed),
 }
 
 impl Reply {
@@ -233,8 +208,10 @@ impl Reply {
         source: Source,
         lease: Lease,
         pause_max: Duration,
-        account: Account,
+        mut account: Account,
     ) -> Self {
+        // Also before its first byte: a client's window may be closed from the beginning.
+        account.waits();
         Self::Passed(Box::new(Passed {
             source,
             patience: Patience::new(pause_max),
@@ -249,18 +226,17 @@ impl Passed {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Stalled>>> {
+        self.account.goes_on();
         let polled = match &mut self.source {
             Source::Driven(driven) => driven.poll_frame(context),
-            Source::Shared(body) => {
-                let polled = Pin::new(body).poll_frame(context);
-                polled.map(|frame| frame.map(|frame| frame.map_err(|_| Stalled::Broken)))
-            }
+            Source::Shared(streamed) => streamed.poll_frame(context),
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 let length = frame.data_ref().map_or(0, |data| data.remaining());
                 self.account.sent(length);
+                self.account.waits();
             }
             Poll::Ready(Some(Err(_))) => self.account.broke(),
             Poll::Ready(None) => {}

@@ -68,6 +68,8 @@ struct Keeper {
     objects: Arc<Objects>,
     catalog: Arc<Catalog>,
     keys: Keys,
+    /// What is wrong with routes.
+    notes: BTreeSet<Note>,
     told: BTreeSet<Note>,
 }
 
@@ -87,6 +89,7 @@ pub(crate) async fn keep(
         objects: Arc::default(),
         catalog: Arc::default(),
         keys: Keys::default(),
+        notes: BTreeSet::new(),
         told: BTreeSet::new(),
     };
     let mut sweep = tokio::time::interval(SWEEP);
@@ -101,7 +104,7 @@ pub(crate) async fn keep(
             woken = sources.objects.changed() => woken,
             woken = sources.catalog.changed() => woken,
             _ = sweep.tick() => {
-                keeper.sweep();
+                keeper.sweep(&sources.notes);
                 Ok(())
             }
         };
@@ -125,14 +128,12 @@ impl Keeper {
             }
         }
         if !Arc::ptr_eq(&objects, &self.objects) {
-            let (table, mut notes) = route::build(&objects.ingresses, &objects.classes);
+            let (table, notes) = route::build(&objects.ingresses, &objects.classes);
             let next = Arc::new(live.next(table, &catalog, self.workers, now));
             self.shared.set_live(Arc::clone(&next));
             live.retire_but(&next);
-            let (certificates, bad) = self.keys.choose(&objects);
-            self.resolver.set(Arc::new(certificates));
-            notes.extend(bad);
-            self.tell(notes, &sources.notes);
+            self.notes = notes;
+            self.judge(&objects, seconds(), &sources.notes);
         }
         let revision = catalog.revision;
         (self.objects, self.catalog) = (objects, catalog);
@@ -141,6 +142,14 @@ impl Keeper {
             *applied = revision.max(*applied);
             newer
         });
+    }
+
+    /// Takes the certificates that are good at a moment.
+    fn judge(&mut self, objects: &Objects, now: i64, to: &mpsc::Sender<Note>) {
+        let (certificates, bad) = self.keys.choose(objects, now);
+        self.resolver.set(Arc::new(certificates));
+        let notes = self.notes.iter().cloned().chain(bad);
+        self.tell(notes.collect(), to);
     }
 
     /// Tells what was not told before.
@@ -154,10 +163,20 @@ impl Keeper {
         self.told = notes;
     }
 
-    fn sweep(&self) {
+    fn sweep(&mut self, to: &mpsc::Sender<Note>) {
         let now = self.shared.clock.tick();
         for upstream in self.shared.live().upstreams() {
             upstream.sweep(now);
         }
+        let now = seconds();
+        if self.keys.is_due(now) {
+            let objects = Arc::clone(&self.objects);
+            self.judge(&objects, now, to);
+        }
     }
+}
+
+/// By the clock on the wall, since 1970: certificates know no other.
+fn seconds() -> i64 {
+    jiff::Timestamp::now().as_second()
 }

@@ -32,7 +32,8 @@ pub(crate) struct Counts {
 /// Counts of one route.
 #[derive(Debug)]
 pub(crate) struct RouteStats {
-    /// `ingress="shop/front",host="*",path="/cart",service="shop/cart:80"`.
+    /// `ingress="shop/front",host="*",path="/cart",kind="Prefix",service="shop/cart:80"`. No two
+    /// routes have the same.
     pub(crate) label: String,
     pub(crate) stable: Counts,
     pub(crate) canary: Counts,
@@ -48,9 +49,10 @@ impl RouteStats {
         };
         let host = route.host.as_deref().unwrap_or("*");
         let label = format!(
-            "ingress={:?},host={host:?},path={:?},service={service:?}",
+            "ingress={:?},host={host:?},path={:?},kind=\"{:?}\",service={service:?}",
             route.ingress.to_string(),
-            &*route.path
+            &*route.path,
+            route.kind
         );
         Self {
             label,
@@ -159,3 +161,38 @@ pub(crate) const TYPES: &str = "\
 # TYPE skiff_gateway_limited_total counter
 # TYPE skiff_gateway_connections gauge
 ";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use k8s_openapi::api::networking::v1::Ingress;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_two_routes_are_counted_as_one() {
+        let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+        let path =
+            |path: &str, kind: &str| json!({"path": path, "pathType": kind, "backend": backend});
+        let paths = [
+            path("/", "Exact"),
+            path("/", "Prefix"),
+            path("/a", "Exact"),
+            path("/a", "Prefix"),
+        ];
+        let ingress: Ingress = serde_json::from_value(json!({
+            "metadata": {"name": "a", "namespace": "d", "uid": "u"},
+            "spec": {"rules": [{"http": {"paths": paths}}]},
+        }))
+        .unwrap();
+        let (table, _) = crate::route::build(&[ingress], &[]);
+        let labels = table
+            .routes
+            .iter()
+            .map(|route| RouteStats::new(route).label);
+        let labels: BTreeSet<_> = labels.collect();
+        assert_eq!(labels.len(), 4, "{labels:?}");
+    }
+}

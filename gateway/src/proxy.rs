@@ -5,6 +5,7 @@ mod account;
 mod answer;
 mod attempt;
 mod headers;
+mod spare;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::balance::Tick;
 use crate::body::{Payload, Reply};
@@ -22,7 +23,7 @@ use crate::live::LiveRoute;
 use crate::metrics;
 use crate::route::{Canary, client_of};
 use crate::serve::{Activity, Worker};
-use crate::upstream::{Trouble, Upstream};
+use crate::upstream::{Protocol, Trouble, Upstream};
 
 pub(crate) use account::Account;
 pub(crate) use answer::Refusal;
@@ -78,6 +79,8 @@ struct Routed {
     live: Arc<LiveRoute>,
     upstream: Arc<Upstream>,
     host: HeaderValue,
+    /// Whether it is a call of gRPC to a service that speaks it.
+    is_stream: bool,
 }
 
 /// Finds a request's route, and refuses what may not go on.
@@ -86,39 +89,43 @@ fn route(
     head: &mut Parts,
     account: &mut Account,
 ) -> Result<Routed, Refusal> {
-    let shared = &connection.worker.shared;
     if head.method == Method::CONNECT {
         return Err(Refusal::Method);
     }
     let host = headers::host(head).ok_or(Refusal::Host)?;
     let name = host.to_str().map_err(|_| Refusal::Host)?;
-    let live = shared.live();
-    let live = live.find(name, head.uri.path()).ok_or(Refusal::NoRoute)?;
+    let seen = connection.worker.seen();
+    let live = seen.live().find(name, head.uri.path());
+    let live = live.ok_or(Refusal::NoRoute)?;
     account.routed(live);
     let settings = &live.route.settings;
     if settings.redirect_https && !connection.via.tls {
         return Err(Refusal::Redirect(https(name, &head.uri)));
     }
     if let Some(limiter) = &live.limiter {
-        let now = shared.clock.nanos();
+        let now = connection.worker.shared.clock.nanos();
         limiter
             .pass(client_of(connection.client), now)
             .map_err(Refusal::Limited)?;
-    }
-    if let (Some(most), Some(length)) = (settings.body_max, content_length(&head.headers))
-        && length > most
-    {
-        return Err(Refusal::TooLarge);
     }
     let version = match &live.route.canary {
         Some(canary) => version(canary, &head.headers, rand::random()),
         None => metrics::Version::Stable,
     };
-    account.version(version);
     let upstream = match version {
         metrics::Version::Stable => live.stable.as_ref(),
         metrics::Version::Canary => live.canary.as_ref(),
     };
+    // Streams of gRPC may be as long as they like, and may listen for long before they answer.
+    let is_stream = headers::is_grpc(&head.headers)
+        && upstream.is_some_and(|upstream| upstream.protocol() == Protocol::Http2);
+    let bytes_max = settings.body_max.filter(|_| !is_stream);
+    if let (Some(most), Some(length)) = (bytes_max, content_length(&head.headers))
+        && length > most
+    {
+        return Err(Refusal::TooLarge);
+    }
+    account.version(version);
     let Some(upstream) = upstream else {
         let why = live.route.backend.as_ref().err().cloned();
         return Err(Refusal::Nobody(
@@ -130,6 +137,7 @@ fn route(
         live: Arc::clone(live),
         upstream: Arc::clone(upstream),
         host,
+        is_stream,
     })
 }
 
@@ -184,24 +192,30 @@ async fn forward(
 ) -> Result<attempt::Passing, Refusal> {
     let settings = &routed.live.route.settings;
     let wants = upgrade::wanted(&head);
-    let is_grpc = headers::is_grpc(&head.headers);
+    // It would be part of the tunnel for one side, and the next request for the other.
+    if wants.is_some() && !body.is_end_stream() {
+        return Err(Refusal::UpgradeBody);
+    }
+    let bytes_max = settings.body_max.filter(|_| !routed.is_stream);
     headers::forward(
         &mut head,
         &connection.via,
         &routed.host,
         account.request_id(),
     );
-    let bytes_max = settings.body_max.filter(|_| !is_grpc);
-    let body = match &wants {
-        Some(_) => Payload::none(),
-        None => Payload::of(body, bytes_max, settings.idle_timeout),
-    };
+    let body = Payload::of(body, bytes_max, settings.idle_timeout);
+    headers::frame(&mut head.headers, body.size_hint().exact());
     head.version = Version::HTTP_11;
     let attempts = attempt::Attempts {
         worker: &connection.worker,
         live: &routed.live,
         upstream: &routed.upstream,
         host: &routed.host,
+        head_max: if routed.is_stream {
+            settings.idle_timeout
+        } else {
+            settings.response_timeout
+        },
     };
     let request = Request::from_parts(head, body);
     if let Some(protocol) = wants {

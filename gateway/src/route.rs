@@ -253,7 +253,9 @@ impl Paths {
         if begin.len() > self.longest {
             // The element that crosses the longest prefix's end can belong to no prefix.
             let ends_there = path.as_bytes().get(self.longest) == Some(&b'/');
-            begin = begin.get(..self.longest)?;
+            // Where that is within a character, the element crosses the end all the same.
+            let mut ends = (0..=self.longest).rev();
+            begin = ends.find_map(|end| begin.get(..end))?;
             if !ends_there {
                 begin = begin.rsplit_once('/').map_or("", |(begin, _)| begin);
             }

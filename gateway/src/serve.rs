@@ -9,7 +9,7 @@ mod tracked;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use crate::proxy::{Connection, carry};
 use crate::report::Totals;
 
 pub(crate) use accept::{Front, Workers, listen};
-pub(crate) use activity::Activity;
+pub(crate) use activity::{Activity, Turn};
 use tracked::Io;
 pub(crate) use tracked::Tracked;
 
@@ -41,15 +41,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes; more is answered with 431.
 const HEAD_MAX: usize = 32 * 1024;
 
-/// The most headers of a request; more is answered with 431.
-const HEADERS_MAX: usize = 128;
-
 /// What HTTP/2 begins with when no TLS has agreed on it.
 const PREFACE: &[u8] = b"PRI";
 
 /// What all workers share.
 pub(crate) struct Shared {
     live: RwLock<Arc<Live>>,
+    /// How often that has changed.
+    changes: AtomicU64,
     pub(crate) clock: Clock,
     pub(crate) log: Option<AccessLog>,
     pub(crate) totals: Totals,
@@ -63,6 +62,7 @@ impl Shared {
     pub(crate) fn new(log: Option<AccessLog>) -> Self {
         Self {
             live: RwLock::default(),
+            changes: AtomicU64::new(0),
             clock: Clock::start(),
             log,
             totals: Totals::default(),
@@ -77,6 +77,7 @@ impl Shared {
 
     pub(crate) fn set_live(&self, live: Arc<Live>) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        self.changes.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -86,6 +87,37 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) stop: CancellationToken,
     pub(crate) tls: TlsAcceptor,
+    seen: Mutex<Seen>,
+}
+
+/// The table as a worker saw it last. The worker looks at it alone: what all look at for each request
+/// would go from one processor's cache to the other's and back.
+#[derive(Default)]
+pub(crate) struct Seen {
+    changes: u64,
+    live: Arc<Live>,
+}
+
+impl Seen {
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+}
+
+impl Worker {
+    /// The table of this moment.
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Read first: a change in between is only taken over once more.
+        let changes = self.shared.changes.load(Ordering::SeqCst);
+        if changes != seen.changes {
+            *seen = Seen {
+                changes,
+                live: self.shared.live(),
+            };
+        }
+        seen
+    }
 }
 
 /// How serving a protocol ended.

@@ -27,9 +27,6 @@ pub enum BadSecret {
     /// The key belongs to another certificate, or is of an unknown sort.
     #[error("the key does not fit the certificate: {0}")]
     Key(rustls::Error),
-    /// It is over, or not begun.
-    #[error("the certificate is not valid now")]
-    NotNow,
 }
 
 /// The certificates of this moment.
@@ -73,22 +70,58 @@ impl Certificates {
     }
 }
 
-/// Reads a TLS Secret's two texts; `now` in seconds since 1970.
+/// When a certificate is valid, in seconds since 1970; both ends count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// The first moment.
+    pub begin: i64,
+    /// The last one.
+    pub end: i64,
+}
+
+/// What a moment is to a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// It is not valid yet.
+    NotYet,
+    /// It is valid.
+    Now,
+    /// It is not valid any more.
+    Over,
+}
+
+impl Life {
+    /// What a moment is to it.
+    #[must_use]
+    pub fn at(self, now: i64) -> Validity {
+        if now < self.begin {
+            Validity::NotYet
+        } else if now <= self.end {
+            Validity::Now
+        } else {
+            Validity::Over
+        }
+    }
+}
+
+/// Reads a TLS Secret's two texts, and when they are valid.
 ///
 /// # Errors
-/// Why they are of no use.
-pub fn read_pair(chain: &[u8], key: &[u8], now: i64) -> Result<CertifiedKey, BadSecret> {
+/// Why they never are of any use.
+pub fn read_pair(chain: &[u8], key: &[u8]) -> Result<(CertifiedKey, Life), BadSecret> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|_| BadSecret::Pem("tls.crt"))?;
     let first = chain.first().ok_or(BadSecret::Pem("tls.crt"))?;
     let (_, parsed) = X509Certificate::from_der(first).map_err(|_| BadSecret::Pem("tls.crt"))?;
     let life = parsed.validity();
-    if now < life.not_before.timestamp() || now > life.not_after.timestamp() {
-        return Err(BadSecret::NotNow);
-    }
+    let life = Life {
+        begin: life.not_before.timestamp(),
+        end: life.not_after.timestamp(),
+    };
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| BadSecret::Pem("tls.key"))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(BadSecret::Key)
+    let key = CertifiedKey::from_der(chain, key, &ring::default_provider());
+    Ok((key.map_err(BadSecret::Key)?, life))
 }
 
 /// Gives each handshake the certificates of its moment.

@@ -5,6 +5,8 @@ mod endpoint;
 mod h2;
 mod link;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,9 +21,13 @@ use crate::balance::retry::Budget;
 use crate::route::Backend;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use h2::Shared;
+pub(crate) use h2::{Shared, Stream, Streamed};
 pub(crate) use link::{Driven, Link, Unsent};
 pub use resolve::{Protocol, Resolved, Trouble, resolve};
+
+/// How often an endpoint is chosen anew because the one chosen was retired meanwhile. Each time the
+/// endpoints have changed since the time before, so that more than a few is a mistake, not a race.
+const PICKS_MAX: u32 = 8;
 
 /// A backend and its endpoints of this moment.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub(crate) struct Upstream {
 struct State {
     protocol: Protocol,
     endpoints: Vec<Arc<Endpoint>>,
+    /// Since when the oldest of them is one.
+    oldest: Tick,
     trouble: Option<Trouble>,
 }
 
@@ -44,20 +52,14 @@ struct State {
 pub(crate) struct Lease {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) protocol: Protocol,
-    state: Arc<State>,
 }
 
 impl Upstream {
     /// Without endpoints until it has seen a catalog.
     pub(crate) fn new(backend: Backend) -> Self {
-        let state = State {
-            protocol: Protocol::default(),
-            endpoints: Vec::new(),
-            trouble: Some(Trouble::NoEndpoints),
-        };
         Self {
             backend,
-            state: RwLock::new(Arc::new(state)),
+            state: RwLock::new(Arc::new(State::empty())),
             retries: AtomicU32::new(Budget::default().saved()),
         }
     }
@@ -93,24 +95,20 @@ impl Upstream {
             .iter()
             .filter(|one| !endpoints.iter().any(|kept| Arc::ptr_eq(kept, one)));
         let gone: Vec<_> = gone.cloned().collect();
-        let next = State {
-            protocol: resolved.protocol,
-            endpoints,
-            trouble,
-        };
-        for endpoint in &gone {
-            endpoint.retire();
-        }
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        // What was given back between the two.
+        let next = State::new(resolved.protocol, endpoints, trouble);
+        // Only then, so that whoever meets a retired one finds others.
+        self.set_state(next);
         for endpoint in &gone {
             endpoint.retire();
         }
     }
 
-    /// Closes kept connections: nobody asks for the backend any more.
+    /// Closes kept connections: no route leads here any more. Requests that are on their way here
+    /// still find nobody.
     pub(crate) fn retire(&self) {
-        for endpoint in &self.state().endpoints {
+        let before = self.state();
+        self.set_state(State::empty());
+        for endpoint in &before.endpoints {
             endpoint.retire();
         }
     }
@@ -122,14 +120,21 @@ impl Upstream {
         }
     }
 
-    /// Chooses an endpoint for a request.
+    /// What its endpoints speak.
+    pub(crate) fn protocol(&self) -> Protocol {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.protocol
+    }
+
+    /// Chooses an endpoint for a request: of now, where new ones are spared for so long.
     pub(crate) fn pick(
         &self,
-        times: (Tick, Tick),
+        (now, slow_start): (Tick, Tick),
         avoid: Option<SocketAddr>,
     ) -> Result<Lease, Trouble> {
-        loop {
-            let state = self.state();
+        for _ in 0..PICKS_MAX {
+            // Held rather than cloned: all workers would count the same clones.
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             let at = |index: usize| match state.endpoints.get(index) {
                 Some(endpoint) => endpoint.load(),
                 None => Load {
@@ -142,6 +147,7 @@ impl Upstream {
                 let mut all = state.endpoints.iter();
                 all.position(|endpoint| endpoint.address == address)
             });
+            let times = (now, pick::slow_start(slow_start, now, state.oldest));
             let chosen = pick::choose(state.endpoints.len(), at, times, avoid, rand::random);
             let Some(endpoint) = chosen.and_then(|index| state.endpoints.get(index)) else {
                 let trouble = state.trouble.clone();
@@ -151,20 +157,33 @@ impl Upstream {
             let lease = Lease {
                 endpoint: Arc::clone(endpoint),
                 protocol: state.protocol,
-                state: Arc::clone(&state),
             };
             // It may have been retired since it was read; then the state is another one by now.
             if !lease.endpoint.is_retired() {
                 return Ok(lease);
             }
-            drop(lease);
-            std::hint::spin_loop();
         }
+        Err(Trouble::NoEndpoints)
+    }
+
+    /// Tells how a request ended.
+    pub(crate) fn ended(&self, lease: &Lease, ending: Ending, now: Tick) {
+        lease.endpoint.ended(ending, now, || {
+            let state = self.state();
+            let all = &state.endpoints;
+            let others = all.iter().filter(|one| !Arc::ptr_eq(one, &lease.endpoint));
+            let out = others.filter(|one| one.load().ejected_until > now).count();
+            (out, all.len())
+        });
     }
 
     /// A request came: a part of a retry is earned.
     pub(crate) fn earn_retry(&self) {
-        let earn = |saved| Some(Budget::from_saved(saved).earn().saved());
+        let earn = |saved| {
+            let more = Budget::from_saved(saved).earn().saved();
+            // It is full most of the time; then nothing is written.
+            (more != saved).then_some(more)
+        };
         self.change_budget(earn);
     }
 
@@ -192,17 +211,26 @@ impl Upstream {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&state)
     }
+
+    fn set_state(&self, next: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
 }
 
-impl Lease {
-    /// Tells how the request ended.
-    pub(crate) fn ended(&self, ending: Ending, now: Tick) {
-        let all = &self.state.endpoints;
-        self.endpoint.ended(ending, now, || {
-            let others = all.iter().filter(|one| !Arc::ptr_eq(one, &self.endpoint));
-            let out = others.filter(|one| one.load().ejected_until > now).count();
-            (out, all.len())
-        });
+impl State {
+    fn new(protocol: Protocol, endpoints: Vec<Arc<Endpoint>>, trouble: Option<Trouble>) -> Self {
+        let since = endpoints.iter().map(|endpoint| endpoint.load().since);
+        Self {
+            protocol,
+            oldest: since.min().unwrap_or(0),
+            endpoints,
+            trouble,
+        }
+    }
+
+    fn empty() -> Self {
+        let trouble = Some(Trouble::NoEndpoints);
+        Self::new(Protocol::default(), Vec::new(), trouble)
     }
 }
 

@@ -33,15 +33,17 @@ pub fn choose(
         return (count == 1).then_some(0);
     }
     let mut best: Option<(usize, Load)> = None;
-    let mut last = None;
+    // Drawn last, and drawn last of those that only their youth speaks against.
+    let (mut last, mut fit) = (0, None);
     for _ in 0..DRAWS_MAX {
         let index = draw(count, chance());
         let found = load(index);
-        last = Some(index);
-        let wanted = found.ejected_until <= now
-            && avoid != Some(index)
-            && warm(found.since, now, slow_start, chance());
-        if !wanted {
+        last = index;
+        if found.ejected_until > now || avoid == Some(index) {
+            continue;
+        }
+        fit = Some(index);
+        if !warm(found.since, now, slow_start, chance()) {
             continue;
         }
         match best {
@@ -57,19 +59,29 @@ pub fn choose(
             }
         }
     }
-    let best = best.map(|(index, _)| index);
-    best.or_else(|| first_wanted(count, &load, now, avoid))
-        .or(last)
+    let best = best.map(|(index, _)| index).or(fit);
+    best.or_else(|| next_fit(count, last, &load, now, avoid))
+        .or(Some(last))
 }
 
-/// Where luck found nobody: the first that is not left out.
-fn first_wanted(
+/// Where luck found nobody: the next that is not left out. From where luck ended, so that no place
+/// in the order is better than another.
+fn next_fit(
     count: usize,
+    last: usize,
     load: impl Fn(usize) -> Load,
     now: Tick,
     avoid: Option<usize>,
 ) -> Option<usize> {
-    (0..count).find(|index| avoid != Some(*index) && load(*index).ejected_until <= now)
+    let mut all = (last..count).chain(0..last);
+    all.find(|index| avoid != Some(*index) && load(*index).ejected_until <= now)
+}
+
+/// How long a new endpoint is spared beside others of which the oldest is there since `oldest`:
+/// only for as long as they are ahead of it. Where all are new, none is.
+#[must_use]
+pub fn slow_start(longest: Tick, now: Tick, oldest: Tick) -> Tick {
+    longest.min(now.saturating_sub(oldest))
 }
 
 /// A place below `count`, each as likely as the others.

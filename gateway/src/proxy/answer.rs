@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Late(Backend),
     /// The service wants another protocol than the client.
     Upgrade(Backend),
+    /// The client wants another protocol, and sends a body in this one.
+    UpgradeBody,
 }
 
 impl Refusal {
@@ -46,7 +48,7 @@ impl Refusal {
     pub(crate) fn code(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Host => StatusCode::BAD_REQUEST,
+            Self::Host | Self::UpgradeBody => StatusCode::BAD_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Redirect(_) => StatusCode::PERMANENT_REDIRECT,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -72,6 +74,7 @@ impl Refusal {
             Self::Unreachable(_) => "endpoint-unreachable",
             Self::Late(_) => "endpoint-timeout",
             Self::Upgrade(_) => "no-upgrade",
+            Self::UpgradeBody => "upgrade-with-body",
         }
     }
 
@@ -93,6 +96,7 @@ impl Refusal {
             Self::Upgrade(backend) => {
                 format!("{backend}: the service's port does not speak HTTP/1.1.")
             }
+            Self::UpgradeBody => "A request for another protocol may have no body.".to_owned(),
         }
     }
 
@@ -128,7 +132,8 @@ impl Refusal {
             | Self::Nobody(..)
             | Self::Unreachable(_)
             | Self::Late(_)
-            | Self::Upgrade(_) => {}
+            | Self::Upgrade(_)
+            | Self::UpgradeBody => {}
         }
         response
     }

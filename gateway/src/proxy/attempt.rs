@@ -1,24 +1,27 @@
 //! Sending a request to an endpoint, and to another one if that failed and may be repeated.
 
-use std::net::SocketAddr;
+mod failed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::Body as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
+use self::failed::{Failed, failed, fault_of_client, not_connected, too_late};
+use super::spare::Spare;
 use super::{Account, Refusal, Tunnel, headers, is_failure, times};
 use crate::balance::eject::Ending;
 use crate::balance::retry::{self, Asked, Failure};
 use crate::body::{Payload, Progress, Reply, Source};
 use crate::live::LiveRoute;
 use crate::serve::Worker;
-use crate::upstream::{Driven, Lease, Link, Protocol, Shared, Unsent, Upstream};
+use crate::upstream::{Driven, Endpoint, Lease, Link, Protocol, Shared, Stream, Upstream};
 
 /// Who sends, for whom and where to.
 pub(super) struct Attempts<'a> {
@@ -26,6 +29,8 @@ pub(super) struct Attempts<'a> {
     pub(super) live: &'a LiveRoute,
     pub(super) upstream: &'a Upstream,
     pub(super) host: &'a HeaderValue,
+    /// How long the head of an answer may take.
+    pub(super) head_max: Duration,
 }
 
 /// An answer that is on its way back.
@@ -59,15 +64,6 @@ impl Passing {
     }
 }
 
-/// One try that failed.
-struct Failed {
-    failure: Failure,
-    /// The request, if nothing of it was sent.
-    request: Option<Request<Payload>>,
-    /// Whether the endpoint is to blame.
-    is_its_fault: bool,
-}
-
 impl Attempts<'_> {
     /// Sends a request until it is answered or may not be sent again.
     pub(super) async fn send(
@@ -90,12 +86,12 @@ impl Attempts<'_> {
             account.tried(lease.endpoint.address);
             tries += 1;
             let may_repeat = progress.is_none() && retry::is_idempotent(&method);
-            let spare = (may_repeat && tries <= settings.retries).then(|| copy(&next));
+            let spare = (may_repeat && tries <= settings.retries).then(|| Spare::of(&next));
             let failed = match self.once(&lease, next, progress.as_deref(), fresh).await {
                 Ok(response) => {
                     let bad = is_failure(response.status());
                     let ending = if bad { Ending::Bad } else { Ending::Good };
-                    lease.ended(ending, times.0);
+                    self.upstream.ended(&lease, ending, times.0);
                     return Ok(self.passing(response, lease));
                 }
                 Err(failed) => failed,
@@ -104,7 +100,8 @@ impl Attempts<'_> {
                 return Err(refusal);
             }
             if failed.is_its_fault {
-                lease.ended(Ending::Bad, self.worker.shared.clock.tick());
+                let now = self.worker.shared.clock.tick();
+                self.upstream.ended(&lease, Ending::Bad, now);
             }
             let asked = Asked {
                 method: &method,
@@ -112,7 +109,7 @@ impl Attempts<'_> {
                 tries,
                 retries_max: settings.retries,
             };
-            let again = failed.request.or(spare);
+            let again = failed.request.or_else(|| spare?.request());
             let may = retry::may(failed.failure, &asked);
             // A kept connection that was closed meanwhile cost the service nothing.
             let is_free = failed.failure == Failure::Stale && !fresh;
@@ -166,11 +163,16 @@ impl Attempts<'_> {
     async fn once_http1(
         &self,
         lease: &Lease,
-        request: Request<Payload>,
+        mut request: Request<Payload>,
         progress: Option<&Progress>,
         fresh: bool,
     ) -> Result<Response<Source>, Failed> {
         let (endpoint, id) = (&lease.endpoint, self.worker.id);
+        if request.body().size_hint().exact().is_none() {
+            // Said explicitly, or hyper takes a GET to have no body.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         let kept = if fresh { None } else { endpoint.take(id) };
         let is_kept = kept.is_some();
         let link = match kept {
@@ -200,15 +202,16 @@ impl Attempts<'_> {
         fresh: bool,
     ) -> Result<Response<Source>, Failed> {
         let (endpoint, id) = (&lease.endpoint, self.worker.id);
-        let kept = if fresh { None } else { endpoint.shared(id) };
-        let is_kept = kept.is_some();
-        let shared = match kept {
-            Some(shared) => shared,
-            None => match Shared::open(endpoint.address, self.connect_timeout()).await {
-                Ok(shared) => {
-                    endpoint.share(id, shared.clone());
-                    shared
-                }
+        let entered = if fresh {
+            None
+        } else {
+            endpoint.enter_shared(id)
+        };
+        let is_kept = entered.is_some();
+        let stream = match entered {
+            Some(stream) => stream,
+            None => match self.open_shared(endpoint).await {
+                Ok(stream) => stream,
                 Err(error) => return Err(not_connected(endpoint.address, &error, request)),
             },
         };
@@ -217,11 +220,19 @@ impl Attempts<'_> {
         }
         self.absolute(&mut request);
         let answered = self
-            .in_time(Box::pin(shared.exchange(request)), progress)
+            .in_time(Box::pin(stream.exchange(request)), progress)
             .await?;
-        let response: Response<Incoming> =
-            answered.map_err(|unsent| failed(unsent, is_kept, progress))?;
+        let response = answered.map_err(|unsent| failed(unsent, is_kept, progress))?;
         Ok(response.map(Source::Shared))
+    }
+
+    /// A place on a new connection, which others may use as well.
+    async fn open_shared(&self, endpoint: &Endpoint) -> std::io::Result<Stream> {
+        let shared = Shared::open(endpoint.address, self.connect_timeout()).await?;
+        // Before others can fill it.
+        let stream = shared.enter().ok_or(std::io::ErrorKind::ResourceBusy)?;
+        endpoint.share(self.worker.id, &shared);
+        Ok(stream)
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -237,7 +248,8 @@ impl Attempts<'_> {
             parts.authority = Some(authority);
         }
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        request.headers_mut().remove(http::header::HOST);
+        request.headers_mut().remove(HOST);
+        request.headers_mut().remove(TRANSFER_ENCODING);
     }
 
     /// Waits for an answer's head; the time begins again as long as the request's body moves.
@@ -246,7 +258,7 @@ impl Attempts<'_> {
         mut answer: impl Future<Output = T> + Unpin,
         progress: Option<&Progress>,
     ) -> Result<T, Failed> {
-        let longest = self.live.route.settings.response_timeout;
+        let longest = self.head_max;
         let mut timer = std::pin::pin!(sleep(longest));
         let mut before = 0;
         loop {
@@ -257,67 +269,15 @@ impl Attempts<'_> {
             }
             let bytes = progress.map_or(0, Progress::bytes);
             if bytes <= before {
+                let by_client = progress.is_some_and(Progress::give_up);
                 return Err(Failed {
                     failure: Failure::Late,
                     request: None,
-                    is_its_fault: true,
+                    is_its_fault: !by_client,
                 });
             }
             before = bytes;
             timer.as_mut().reset(Instant::now() + longest);
         }
     }
-}
-
-fn not_connected(address: SocketAddr, error: &std::io::Error, request: Request<Payload>) -> Failed {
-    tracing::debug!(%address, %error, "cannot connect to an endpoint");
-    Failed {
-        failure: Failure::Connect,
-        request: Some(request),
-        is_its_fault: true,
-    }
-}
-
-/// The endpoint ceased to be one while it was connected to.
-fn too_late(request: Request<Payload>) -> Failed {
-    Failed {
-        failure: Failure::Connect,
-        request: Some(request),
-        is_its_fault: false,
-    }
-}
-
-fn failed(unsent: Unsent, is_kept: bool, progress: Option<&Progress>) -> Failed {
-    tracing::debug!(error = %unsent.error, "an endpoint did not answer");
-    let request = unsent.request.map(|request| *request);
-    let failure = match (&request, is_kept) {
-        // Closed just now: nothing went out, so that any method may go another way.
-        (Some(_), _) => Failure::Connect,
-        (None, true) => Failure::Stale,
-        (None, false) => Failure::Broken,
-    };
-    let by_client = progress.and_then(fault_of_client).is_some();
-    Failed {
-        failure,
-        request,
-        is_its_fault: !is_kept && !by_client,
-    }
-}
-
-/// What the client did wrong with the request's body.
-fn fault_of_client(progress: &Progress) -> Option<Refusal> {
-    if progress.is_too_large() {
-        return Some(Refusal::TooLarge);
-    }
-    progress.is_broken().then_some(Refusal::Body)
-}
-
-/// The same request once more; it has no body.
-fn copy(request: &Request<Payload>) -> Request<Payload> {
-    let mut copy = Request::new(Payload::none());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
 }

@@ -1,7 +1,11 @@
 //! Headers that a proxy changes: what is between two neighbours ends here, and what the service
 //! should know of the client is added. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -19,6 +23,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest request id that is taken over from a client.
 const REQUEST_ID_MAX: usize = 128;
 
+/// Headers that the gateway adds to a request, and some to spare: room for them is made at once.
+const ADDED: usize = 8;
+
 /// What a connection's client is called in headers, made once.
 #[derive(Debug)]
 pub(crate) struct Via {
@@ -27,6 +34,8 @@ pub(crate) struct Via {
     proto: HeaderValue,
     /// `for=…;proto=…`.
     forwarded: String,
+    /// The host that was asked for last, and `Forwarded` with it: a client mostly stays with one.
+    last: Mutex<Option<(HeaderValue, HeaderValue)>>,
 }
 
 impl Via {
@@ -42,7 +51,25 @@ impl Via {
             address: address.unwrap_or(HeaderValue::from_static("unknown")),
             proto: HeaderValue::from_static(proto),
             forwarded: format!("for={node};proto={proto}"),
+            last: Mutex::default(),
         }
+    }
+
+    /// What `Forwarded` says of a request to a host.
+    fn forwarded(&self, host: &HeaderValue) -> Option<HeaderValue> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((same, forwarded)) = &*last
+            && same == host
+        {
+            return Some(forwarded.clone());
+        }
+        let name = String::from_utf8_lossy(host.as_bytes());
+        let forwarded = format!("{};host=\"{name}\"", self.forwarded);
+        let forwarded = HeaderValue::from_str(&forwarded).ok()?;
+        // Copied: the client's shares the memory of its whole head.
+        let host = HeaderValue::from_bytes(host.as_bytes()).ok()?;
+        *last = Some((host, forwarded.clone()));
+        Some(forwarded)
     }
 }
 
@@ -60,10 +87,24 @@ pub(super) fn host(head: &Parts) -> Option<HeaderValue> {
     valid.then_some(host)
 }
 
-/// Whether this is a call of gRPC, whose streams may be as long as they like.
+/// Whether this says that it is a call of gRPC: `application/grpc`, and what may follow that.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let rest = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// Makes a head say how long the body is that follows it, whatever the client's head said.
+pub(super) fn frame(headers: &mut HeaderMap, length: Option<u64>) {
+    match length {
+        Some(0) if !headers.contains_key(header::CONTENT_LENGTH) => {}
+        Some(length) => {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        None => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
 }
 
 /// Makes a request's head what an endpoint should get.
@@ -74,19 +115,21 @@ pub(super) fn forward(head: &mut Parts, via: &Via, host: &HeaderValue, id: Heade
         .is_some_and(|te| te.to_str().is_ok_and(|te| te.contains("trailers")));
     end_hop(&mut head.headers);
     let headers = &mut head.headers;
+    headers.reserve(ADDED);
     if wants_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     // The gateway has answered it itself.
     headers.remove(header::EXPECT);
     headers.insert(header::HOST, host.clone());
-    append(headers, FORWARDED_FOR, &via.address);
+    // What the client says of itself may be a lie, and is replaced rather than added to: many
+    // services believe the first of a list.
+    remove(headers, is_claim);
+    headers.insert(FORWARDED_FOR, via.address.clone());
     headers.insert(FORWARDED_PROTO, via.proto.clone());
     headers.insert(FORWARDED_HOST, host.clone());
-    let name = String::from_utf8_lossy(host.as_bytes());
-    let forwarded = format!("{};host=\"{name}\"", via.forwarded);
-    if let Ok(forwarded) = HeaderValue::from_str(&forwarded) {
-        append(headers, header::FORWARDED, &forwarded);
+    if let Some(forwarded) = via.forwarded(host) {
+        headers.insert(header::FORWARDED, forwarded);
     }
     headers.insert(REQUEST_ID, id);
     join_cookies(headers);
@@ -115,20 +158,27 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Adds to a header that is a list.
-fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, value.clone());
-        return;
+/// Whether a header says who asks, or where: only a proxy may. Some services take `_` for `-`.
+fn is_claim(name: &HeaderName) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    let name = name.as_str().as_bytes();
+    let begins = |prefix: &[u8]| {
+        let mut both = name.iter().zip(prefix);
+        let same = |(is, wanted): (&u8, &u8)| is == wanted || (*is, *wanted) == (b'_', b'-');
+        name.len() >= prefix.len() && both.all(same)
+    };
+    match name.first() {
+        Some(b'x') => begins(PREFIX) || (begins(b"x-real-ip") && name.len() == 9),
+        Some(b'f') => name == b"forwarded",
+        Some(_) | None => false,
     }
-    let mut all: Vec<&[u8]> = headers
-        .get_all(&name)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    all.push(value.as_bytes());
-    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
-        headers.insert(name, joined);
+}
+
+/// Removes headers by their names. Most heads have none of them, so that looking comes first.
+fn remove(headers: &mut HeaderMap, which: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| which(name)).cloned().collect();
+    for name in found {
+        headers.remove(name);
     }
 }
 
@@ -147,7 +197,7 @@ pub(super) fn end_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [
+    const ENDS_HERE: [HeaderName; 7] = [
         KEEP_ALIVE,
         PROXY_CONNECTION,
         header::PROXY_AUTHENTICATE,
@@ -155,9 +205,8 @@ pub(super) fn end_hop(headers: &mut HeaderMap) {
         header::TE,
         header::TRANSFER_ENCODING,
         header::UPGRADE,
-    ] {
-        headers.remove(name);
-    }
+    ];
+    remove(headers, |name| ENDS_HERE.contains(name));
 }
 
 /// The client's request id, if it is one that can be passed on.
@@ -169,6 +218,15 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// A request id out of any 128 bits.
 pub(super) fn new_request_id(chance: u128) -> HeaderValue {
-    let text = format!("{chance:032x}");
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0"))
+    let mut text = [0; 32];
+    for (place, byte) in text.chunks_exact_mut(2).zip(chance.to_be_bytes()) {
+        for (digit, half) in place.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = if half < 10 {
+                b'0' + half
+            } else {
+                b'a' - 10 + half
+            };
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
 }

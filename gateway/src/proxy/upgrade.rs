@@ -2,7 +2,6 @@
 //! agrees, both connections become one tunnel of bytes.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,7 +71,7 @@ pub(super) async fn switch(
     let now = worker.shared.clock.tick();
     let answered = timeout(settings.response_timeout, Box::pin(link.exchange(request))).await;
     let Ok(Ok((response, link))) = answered else {
-        lease.ended(Ending::Bad, now);
+        attempts.upstream.ended(&lease, Ending::Bad, now);
         let failure = if answered.is_err() {
             Failure::Late
         } else {
@@ -80,11 +79,9 @@ pub(super) async fn switch(
         };
         return Err(attempts.refusal(failure));
     };
-    lease.ended(Ending::Good, now);
+    attempts.upstream.ended(&lease, Ending::Good, now);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let home = (Arc::clone(&lease.endpoint), worker.id);
-        let clock = worker.shared.clock;
-        let response = response.map(|body| Source::Driven(Driven::new((body, link), home, clock)));
+        let response = response.map(|body| Source::Driven(Driven::last(body, link)));
         return Ok(attempts.passing(response, lease));
     }
     let stream = timeout(SWITCH_MAX, Box::pin(link.into_stream())).await;
@@ -97,7 +94,10 @@ pub(super) async fn switch(
 }
 
 /// A connection to any endpoint: it becomes the tunnel, so that a kept one is of no use.
-async fn connect(attempts: &Attempts<'_>, account: &mut Account) -> Result<(Lease, Link), Refusal> {
+async fn connect(
+    attempts: &Attempts<'_>,
+    account: &mut Account,
+) -> Result<(Lease, Box<Link>), Refusal> {
     let settings = &attempts.live.route.settings;
     let mut avoid: Option<SocketAddr> = None;
     for _ in 0..=settings.retries {
@@ -112,7 +112,10 @@ async fn connect(attempts: &Attempts<'_>, account: &mut Account) -> Result<(Leas
         match opened {
             Ok(link) if !lease.endpoint.is_retired() => return Ok((lease, link)),
             Ok(_) => {}
-            Err(_) => lease.ended(Ending::Bad, attempts.worker.shared.clock.tick()),
+            Err(_) => {
+                let now = attempts.worker.shared.clock.tick();
+                attempts.upstream.ended(&lease, Ending::Bad, now);
+            }
         }
         avoid = Some(lease.endpoint.address);
     }

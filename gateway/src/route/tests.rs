@@ -59,6 +59,9 @@ fn the_longest_path_wins_and_the_exact_one_before_it() {
         ("/x/", "slash"),
         ("/x/y", "root"),
         ("//////////////////////", "root"),
+        ("/a/éé", "a"),
+        ("/aéééé", "root"),
+        ("/日本語", "root"),
     ];
     for (path, expected) in cases {
         assert_eq!(served(&table, "h", path), expected, "{path}");

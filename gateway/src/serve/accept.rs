@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -88,6 +88,7 @@ impl Workers {
                 shared: Arc::clone(shared),
                 stop: stop.clone(),
                 tls: tls.clone(),
+                seen: Mutex::default(),
             });
             threads.push(Thread::start(worker, hurry.clone())?);
         }

@@ -1,6 +1,6 @@
 //! What a connection is doing, seen from outside of HTTP: whether it is idle, late or stuck.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +9,17 @@ use crate::proxy::Tunnel;
 
 /// How long a client may leave what was sent to it unread.
 const UNREAD_MAX: Duration = Duration::from_secs(60);
+
+/// Answers that wait for their client are counted by the turn in which they began to. Three turns are
+/// the longest that one may wait; the fourth is the one that has just begun.
+const TURN: Duration = Duration::from_secs(UNREAD_MAX.as_secs() / 3);
+
+/// As many turns as are told apart.
+const TURNS: usize = 4;
+
+/// When an answer began to wait for its client.
+#[derive(Debug)]
+pub(crate) struct Turn(usize);
 
 /// Counters of one connection. Its own task writes them; nothing orders them but that.
 #[derive(Default)]
@@ -22,6 +33,10 @@ pub(crate) struct Activity {
     read_at_begin: AtomicU64,
     /// The last write could not be done.
     blocked: AtomicBool,
+    /// Answers of which the client takes no more for now, though the connection goes on: HTTP/2 lets
+    /// it hold up each by itself.
+    waiting: [AtomicU32; TURNS],
+    turn: AtomicUsize,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
@@ -32,8 +47,17 @@ pub(super) enum Look {
     Busy,
     /// It has nothing to do.
     Idle,
-    /// It must be closed, for this reason.
-    Stuck(&'static str),
+    /// It must be closed.
+    Stuck(Stuck),
+}
+
+/// Why a connection must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stuck {
+    /// The head of a request takes too long.
+    Head,
+    /// The client does not read.
+    Unread,
 }
 
 /// What was seen at earlier looks.
@@ -43,6 +67,8 @@ pub(super) struct Earlier {
     head: Duration,
     /// For how long nothing could be written.
     blocked: Duration,
+    /// How old the turn is.
+    turn: Duration,
     written_bytes: u64,
 }
 
@@ -75,6 +101,38 @@ impl Activity {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
+    /// An answer begins to wait until its client takes more of it.
+    pub(crate) fn wait(&self) -> Turn {
+        let turn = self.turn.load(Ordering::Relaxed);
+        if let Some(count) = self.waiting.get(turn) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Turn(turn)
+    }
+
+    /// It waits no longer.
+    pub(crate) fn go_on(&self, Turn(turn): Turn) {
+        if let Some(count) = self.waiting.get(turn) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins another turn when it is time; whether an answer has waited since that was the turn before.
+    fn is_held_up(&self, earlier: &mut Earlier, since: Duration) -> bool {
+        earlier.turn += since;
+        if earlier.turn < TURN {
+            return false;
+        }
+        let next = (self.turn.load(Ordering::Relaxed) + 1) % TURNS;
+        let waiting = self.waiting.get(next);
+        if waiting.is_some_and(|count| count.load(Ordering::Relaxed) > 0) {
+            return true;
+        }
+        earlier.turn = Duration::ZERO;
+        self.turn.store(next, Ordering::Relaxed);
+        false
+    }
+
     /// Bytes in both directions.
     pub(crate) fn moved_bytes(&self) -> u64 {
         let read = self.read_bytes.load(Ordering::Relaxed);
@@ -100,6 +158,9 @@ impl Activity {
 
     /// Judges the connection, `since` after the look before.
     pub(super) fn look(&self, earlier: &mut Earlier, since: Duration) -> Look {
+        if self.is_held_up(earlier, since) {
+            return Look::Stuck(Stuck::Unread);
+        }
         let written = self.written_bytes.load(Ordering::Relaxed);
         let moved = written != std::mem::replace(&mut earlier.written_bytes, written);
         if self.blocked.load(Ordering::Relaxed) {
@@ -109,7 +170,7 @@ impl Activity {
                 earlier.blocked + since
             };
             if earlier.blocked >= UNREAD_MAX {
-                return Look::Stuck("the client does not read");
+                return Look::Stuck(Stuck::Unread);
             }
             // Also if the request is over: the rest of its answer waits to be written.
             return Look::Busy;
@@ -126,7 +187,7 @@ impl Activity {
         }
         earlier.head += since;
         if earlier.head >= HEAD_TIME_MAX {
-            return Look::Stuck("the head of a request took too long");
+            return Look::Stuck(Stuck::Head);
         }
         Look::Busy
     }
@@ -190,5 +251,32 @@ mod tests {
         let last = looks(&activity, &mut earlier, 1);
         assert_eq!(last, Look::Busy, "the end of the answer is on its way");
         assert!(matches!(looks(&activity, &mut earlier, 60), Look::Stuck(_)));
+    }
+
+    #[test]
+    fn an_answer_that_its_client_holds_up_makes_the_connection_stuck_whatever_else_moves() {
+        let (activity, mut earlier) = (Activity::default(), Earlier::default());
+        activity.begin();
+        for _ in 0..300 {
+            // Each waits for a while, and another one begins to wait before it goes on.
+            let one = activity.wait();
+            assert_eq!(looks(&activity, &mut earlier, 30), Look::Busy);
+            let other = activity.wait();
+            activity.go_on(one);
+            assert_eq!(looks(&activity, &mut earlier, 25), Look::Busy);
+            activity.go_on(other);
+        }
+        let held_up = activity.wait();
+        for second in 1..=UNREAD_MAX.as_secs() {
+            activity.written(1);
+            let moving = activity.wait();
+            let look = looks(&activity, &mut earlier, 1);
+            assert_eq!(look, Look::Busy, "after {second} seconds");
+            activity.go_on(moving);
+        }
+        let last = looks(&activity, &mut earlier, TURN.as_secs());
+        assert_eq!(last, Look::Stuck(Stuck::Unread));
+        activity.go_on(held_up);
+        assert_eq!(looks(&activity, &mut earlier, 1), Look::Busy);
     }
 }

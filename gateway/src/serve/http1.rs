@@ -1,6 +1,6 @@
 //! HTTP/1.1 on one connection, until it is idle or over.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep};
 
 use super::activity::{Earlier, Look};
-use super::{Connection, HEAD_MAX, HEADERS_MAX, Io, LOOK, Served, Tracked, carry};
+use super::{Connection, HEAD_MAX, Io, LOOK, Served, Tracked, carry};
 use crate::proxy;
 
 /// The most that is read or written at once.
@@ -27,9 +27,9 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) ->
     let io = TokioIo::new(Tracked::new(io, early, Arc::clone(&activity)));
     let shared = Arc::clone(connection);
     let service = service_fn(move |request| proxy::serve(Arc::clone(&shared), request));
+    // With a number of headers of our own, hyper would allocate room for them at each request.
     let mut builder = http1::Builder::new();
     builder
-        .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
         .max_buf_size(BUFFER_MAX)
         .header_read_timeout(None);
@@ -38,8 +38,8 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) ->
     let mut next_look = pin!(sleep(pause));
     let (mut earlier, mut stopping) = (Earlier::default(), false);
     loop {
-        let mut stopped = pin!(connection.worker.stop.cancelled());
         tokio::select! {
+            biased;
             ended = Pin::new(&mut served) => {
                 if let (Ok(()), Some(tunnel)) = (&ended, activity.take_tunnel()) {
                     let parts = served.into_parts();
@@ -48,29 +48,38 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io, early: Bytes) ->
                 }
                 return Served::Over;
             }
-            () = &mut stopped, if !stopping => {
-                stopping = true;
-                Pin::new(&mut served).graceful_shutdown();
+            () = &mut next_look => {}
+        }
+        // Asked now and then instead of awaited: that takes a lock at each step of each connection,
+        // and it is one lock for all.
+        if !stopping && connection.worker.stop.is_cancelled() {
+            stopping = true;
+            Pin::new(&mut served).graceful_shutdown();
+        }
+        match activity.look(&mut earlier, pause) {
+            Look::Busy => {
+                pause = (pause * 2).min(LOOK);
+                next_look.as_mut().reset(Instant::now() + pause);
             }
-            () = &mut next_look => match activity.look(&mut earlier, pause) {
-                Look::Busy => {
-                    pause = (pause * 2).min(LOOK);
-                    next_look.as_mut().reset(Instant::now() + pause);
-                }
-                Look::Idle if stopping => {
-                    next_look.as_mut().reset(Instant::now() + pause);
-                }
-                Look::Idle => {
-                    let parts = served.into_parts();
-                    let (io, early) = parts.io.into_inner().into_parts();
-                    let read = if parts.read_buf.is_empty() { early } else { parts.read_buf };
-                    return Served::Idle(io, read);
-                }
-                Look::Stuck(why) => {
-                    tracing::debug!(client = %connection.client, why, "connection closed");
-                    return Served::Over;
-                }
-            },
+            Look::Idle if stopping => {
+                next_look.as_mut().reset(Instant::now() + pause);
+            }
+            Look::Idle => {
+                let parts = served.into_parts();
+                let (io, early) = parts.io.into_inner().into_parts();
+                let read = if parts.read_buf.is_empty() {
+                    early
+                } else {
+                    parts.read_buf
+                };
+                return Served::Idle(io, read);
+            }
+            Look::Stuck(why) => {
+                tracing::debug!(client = %connection.client, ?why, "connection closed");
+                // It would hold its own connection, as the account of its request is in it.
+                drop(activity.take_tunnel());
+                return Served::Over;
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::activity::{Earlier, Look};
+use super::activity::{Earlier, Look, Stuck};
 use super::{Connection, HEAD_MAX, HEAD_TIME_MAX, IDLE_MAX, Io, LOOK, Tracked};
 use crate::proxy;
 
@@ -44,18 +44,24 @@ pub(super) async fn serve(connection: &Arc<Connection>, io: Io) {
     let (mut idle, mut begun) = (Duration::ZERO, 0);
     loop {
         tokio::select! {
+            biased;
             _ = served.as_mut() => return,
-            () = connection.worker.stop.cancelled(), if !ending => {
-                ending = true;
-                served.as_mut().graceful_shutdown();
-            }
             _ = looks.tick() => {
+                // Awaited, it would take a lock of all connections at each step of each.
+                if !ending && connection.worker.stop.is_cancelled() {
+                    ending = true;
+                    served.as_mut().graceful_shutdown();
+                }
                 let now = activity.begun();
                 let rests = match activity.look(&mut earlier, LOOK) {
                     Look::Busy => now == 0,
                     Look::Idle => now == begun,
                     // Frames that belong to no request come at any time here.
-                    Look::Stuck(_) => true,
+                    Look::Stuck(Stuck::Head) => true,
+                    Look::Stuck(why @ Stuck::Unread) => {
+                        tracing::debug!(client = %connection.client, ?why, "connection closed");
+                        return;
+                    }
                 };
                 idle = if rests { idle + LOOK } else { Duration::ZERO };
                 let longest = if now == 0 { HEAD_TIME_MAX } else { IDLE_MAX };

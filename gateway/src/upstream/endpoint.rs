@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::h2::Shared;
+use super::h2::{Shared, Stream};
 use super::link::Link;
 use crate::balance::Tick;
 use crate::balance::eject::{self, Ending, History};
@@ -18,8 +18,12 @@ const KEPT_MAX: usize = 256;
 /// An unused connection is closed after this, in milliseconds: before most servers close it.
 const KEPT_MS: Tick = 30_000;
 
+/// Shared connections that a worker keeps to one endpoint: many times a hundred streams. Those beyond
+/// serve the request that they were made for.
+const SHARED_MAX: usize = 64;
+
 /// Connections, the one used last at the end, and since when each is unused.
-type Kept = Vec<(Link, Tick)>;
+type Kept = Vec<(Box<Link>, Tick)>;
 
 /// One address that serves a backend.
 pub(crate) struct Endpoint {
@@ -32,7 +36,7 @@ pub(crate) struct Endpoint {
     retired: AtomicBool,
     /// By worker: connections belong to the reactor that they were made on.
     kept: Box<[Mutex<Kept>]>,
-    shared: Box<[Mutex<Option<Shared>>]>,
+    shared: Box<[Mutex<Vec<Shared>>]>,
 }
 
 impl Endpoint {
@@ -78,7 +82,7 @@ impl Endpoint {
             drop(dropped);
         }
         for shared in &self.shared {
-            let dropped = lock(shared).take();
+            let dropped = std::mem::take(&mut *lock(shared));
             drop(dropped);
         }
     }
@@ -90,6 +94,16 @@ impl Endpoint {
             let old = kept.partition_point(|(_, since)| since + KEPT_MS <= now);
             let dropped: Vec<_> = kept.drain(..old).collect();
             drop(kept);
+            drop(dropped);
+        }
+        for shared in &self.shared {
+            let mut shared = lock(shared);
+            shared.retain(Shared::is_usable);
+            // Filled from the front: one more than needed is kept for what comes next.
+            let idle = shared.iter().rev().take_while(|one| one.is_idle()).count();
+            let kept = shared.len() - idle.saturating_sub(1);
+            let dropped = shared.split_off(kept);
+            drop(shared);
             drop(dropped);
         }
     }
@@ -111,7 +125,7 @@ impl Endpoint {
     }
 
     /// A kept connection that is still good.
-    pub(crate) fn take(&self, worker: usize) -> Option<Link> {
+    pub(crate) fn take(&self, worker: usize) -> Option<Box<Link>> {
         let kept = self.kept.get(worker)?;
         loop {
             let (mut link, _) = lock(kept).pop()?;
@@ -122,7 +136,7 @@ impl Endpoint {
     }
 
     /// Keeps a connection for later.
-    pub(crate) fn keep(&self, worker: usize, link: Link, now: Tick) {
+    pub(crate) fn keep(&self, worker: usize, link: Box<Link>, now: Tick) {
         let Some(kept) = self.kept.get(worker) else {
             return;
         };
@@ -133,20 +147,21 @@ impl Endpoint {
         }
     }
 
-    /// The connection that requests share, if it is still good.
-    pub(crate) fn shared(&self, worker: usize) -> Option<Shared> {
-        let shared = lock(self.shared.get(worker)?).clone();
-        shared.filter(Shared::is_usable)
+    /// A place on a shared connection that is still good, if one has room.
+    pub(crate) fn enter_shared(&self, worker: usize) -> Option<Stream> {
+        let mut shared = lock(self.shared.get(worker)?);
+        shared.retain(Shared::is_usable);
+        shared.iter().find_map(Shared::enter)
     }
 
     /// Lets others use a connection too.
-    pub(crate) fn share(&self, worker: usize, new: Shared) {
+    pub(crate) fn share(&self, worker: usize, new: &Shared) {
         let Some(shared) = self.shared.get(worker) else {
             return;
         };
         let mut shared = lock(shared);
-        if !self.is_retired() {
-            *shared = Some(new);
+        if !self.is_retired() && shared.len() < SHARED_MAX {
+            shared.push(new.clone());
         }
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct Unsent {
     pub(crate) request: Option<Box<Request<Payload>>>,
 }
 
-/// A connection and who drives it, in one.
+/// A connection and who drives it, in one. It is large, and goes from hand to hand with each request:
+/// those who have one have it in a box.
 pub(crate) struct Link {
     sender: http1::SendRequest<Payload>,
     connection: Connection,
@@ -58,7 +59,7 @@ pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> std::io::
 
 impl Link {
     /// Connects.
-    pub(crate) async fn open(address: SocketAddr, timeout: Duration) -> std::io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr, timeout: Duration) -> std::io::Result<Box<Self>> {
         let stream = connect(address, timeout).await?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_MAX);
@@ -66,11 +67,11 @@ impl Link {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(std::io::Error::other)?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             connection,
             ended: false,
-        })
+        }))
     }
 
     /// Whether another request can go this way: the other side has not hung up, and nothing of
@@ -90,14 +91,15 @@ impl Link {
 
     /// Sends a request and waits for the answer's head.
     pub(crate) async fn exchange(
-        mut self,
+        mut self: Box<Self>,
         request: Request<Payload>,
-    ) -> Result<(Response<Incoming>, Self), Unsent> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+    ) -> Result<(Response<Incoming>, Box<Self>), Unsent> {
+        let link = &mut *self;
+        let mut answer = pin!(link.sender.try_send_request(request));
         let answered = std::future::poll_fn(|context| {
-            if !self.ended {
-                let polled = self.connection.poll_without_shutdown(context);
-                self.ended = polled.is_ready();
+            if !link.ended {
+                let polled = link.connection.poll_without_shutdown(context);
+                link.ended = polled.is_ready();
             }
             answer.as_mut().poll(context)
         });
@@ -110,7 +112,7 @@ impl Link {
     }
 
     /// What is left after a 101: the stream, and what was read of it already.
-    pub(crate) async fn into_stream(mut self) -> (TcpStream, Bytes) {
+    pub(crate) async fn into_stream(mut self: Box<Self>) -> (TcpStream, Bytes) {
         std::future::poll_fn(|context| {
             self.drive(context);
             if self.ended {
@@ -129,28 +131,35 @@ impl Link {
 pub(crate) struct Driven {
     body: Incoming,
     link: Option<Box<Link>>,
-    endpoint: Arc<Endpoint>,
-    worker: usize,
-    clock: Clock,
+    /// Who keeps it, and by which clock.
+    home: Option<(Arc<Endpoint>, usize, Clock)>,
 }
 
 impl Driven {
     pub(crate) fn new(
-        (body, link): (Incoming, Link),
+        (body, link): (Incoming, Box<Link>),
         (endpoint, worker): (Arc<Endpoint>, usize),
         clock: Clock,
     ) -> Self {
         let mut driven = Self {
             body,
-            link: Some(Box::new(link)),
-            endpoint,
-            worker,
-            clock,
+            link: Some(link),
+            home: Some((endpoint, worker, clock)),
         };
         if driven.body.is_end_stream() {
             driven.give_back();
         }
         driven
+    }
+
+    /// One that ends with the body: what its endpoint takes it for after an attempt to switch
+    /// protocols, nobody knows for sure.
+    pub(crate) fn last(body: Incoming, link: Box<Link>) -> Self {
+        Self {
+            body,
+            link: Some(link),
+            home: None,
+        }
     }
 
     pub(crate) fn poll_frame(
@@ -181,10 +190,10 @@ impl Driven {
     }
 
     fn give_back(&mut self) {
-        if let Some(mut link) = self.link.take()
+        if let (Some(mut link), Some((endpoint, worker, clock))) = (self.link.take(), &self.home)
             && link.is_usable()
         {
-            self.endpoint.keep(self.worker, *link, self.clock.tick());
+            endpoint.keep(*worker, link, clock.tick());
         }
     }
 }

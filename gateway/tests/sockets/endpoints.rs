@@ -152,7 +152,7 @@ async fn what_it_counts_can_be_read() {
     assert_eq!(get(rig.http, "h", "/").await.code, 200);
     let metrics = get(rig.admin, "h", "/metrics").await.text;
     let line = "skiff_gateway_requests_total{ingress=\"d/a\",host=\"*\",path=\"/\",\
-        service=\"d/web:80\",version=\"stable\",code=\"2xx\"} 1";
+        kind=\"Prefix\",service=\"d/web:80\",version=\"stable\",code=\"2xx\"} 1";
     assert!(metrics.contains(line), "{metrics}");
     let status = get(rig.admin, "h", "/status").await.text;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();

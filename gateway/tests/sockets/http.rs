@@ -95,8 +95,8 @@ async fn headers_say_who_asks_and_end_what_is_between_neighbours() {
     for expected in [
         "GET /x?y=z\n",
         "host: shop.example\n",
-        "x-forwarded-for: 9.9.9.9, 127.0.0.1\n",
-        "forwarded: for=9.9.9.9, for=127.0.0.1;proto=http;host=\"shop.example\"\n",
+        "x-forwarded-for: 127.0.0.1\n",
+        "forwarded: for=127.0.0.1;proto=http;host=\"shop.example\"\n",
         "x-forwarded-proto: http\n",
         "x-forwarded-host: shop.example\n",
         "x-request-id: abc-1\n",
@@ -107,7 +107,7 @@ async fn headers_say_who_asks_and_end_what_is_between_neighbours() {
             answer.text
         );
     }
-    for gone in ["x-hop", "te: ", "connection"] {
+    for gone in ["x-hop", "te: ", "connection", "9.9.9.9"] {
         assert!(!answer.text.contains(gone), "{gone}: {}", answer.text);
     }
     assert!(!answer.headers.contains_key("x-secret") && !answer.headers.contains_key("keep-alive"));

@@ -1,6 +1,7 @@
 //! The gateway over real sockets: clients on one side, tiny services on the other, in one process.
 
 #[cfg(test)]
+mod bodies;
 mod canaries;
 #[cfg(test)]
 mod endpoints;
