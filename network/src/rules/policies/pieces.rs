@@ -184,11 +184,10 @@ impl At<'_> {
         }
         if pods {
             let set = &self.set;
-            pieces
-                .sets
-                .insert(set.clone(), "type ipv4_addr;".to_owned());
-            for (_, address) in self.selected(rule) {
-                pieces.element(set, address.to_string(), String::new());
+            if add_set(pieces, set, "type ipv4_addr;") {
+                for (_, address) in self.selected(rule) {
+                    pieces.element(set, address.to_string(), String::new());
+                }
             }
             words.push(format!("{side} @{set} "));
         }
@@ -230,15 +229,25 @@ impl At<'_> {
         name: &str,
         pieces: &mut Pieces,
     ) -> String {
-        let kind = "type ipv4_addr . inet_service;";
-        pieces.sets.insert(set.to_owned(), kind.to_owned());
-        for (pod, address) in self.selected(rule) {
-            for number in numbers(pod, of, name) {
-                pieces.element(set, format!("{address} . {number}"), String::new());
+        if add_set(pieces, set, "type ipv4_addr . inet_service;") {
+            for (pod, address) in self.selected(rule) {
+                for number in numbers(pod, of, name) {
+                    pieces.element(set, format!("{address} . {number}"), String::new());
+                }
             }
         }
         format!("ip daddr . {} dport @{set} return", of.word())
     }
+}
+
+/// Adds a set; tells whether it is new and has to be filled. Every pod that a rule restricts asks the
+/// same sets, and looking through all pods of the cluster once for each of them takes its time.
+fn add_set(pieces: &mut Pieces, name: &str, of: &str) -> bool {
+    if pieces.sets.contains_key(name) {
+        return false;
+    }
+    pieces.sets.insert(name.to_owned(), of.to_owned());
+    true
 }
 
 /// The numbers of a pod's ports of a name.
