@@ -61,7 +61,6 @@ impl Network {
         // The bridge needs no settings, and pods wait for it.
         let rest = async {
             let settings = settings.await;
-            sysctl::set(&self.state);
             let forward = forward::keep(&settings, &self.state);
             let (policies, following) = follow_policies(self.client.clone());
             let rules = rules::keep(&self, &settings, policies);
