@@ -25,7 +25,7 @@ const RESTORE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is wrong where policies can't be kept in full.
 const BYPASSED: &str = "network policies do not see packets between two pods of this node: load the \
-                        kernel module br_netfilter and start the agent again";
+                        kernel module br_netfilter";
 
 /// Keeps a node's packet rules.
 pub struct Keeper {
@@ -37,6 +37,8 @@ pub struct Keeper {
     pub policies: watch::Receiver<Arc<Policies>>,
     /// Gets the catalog's revision once the kernel has the rules for it.
     pub applied: watch::Sender<Revision>,
+    /// Gets the policies that the kernel has the rules of.
+    pub enforced: watch::Sender<Option<Arc<Policies>>>,
     /// Gets why the rules are not as they should be, in words.
     pub state: watch::Sender<Result<(), String>>,
 }
@@ -133,8 +135,9 @@ impl Work {
             Some(held) => {
                 self.change(held, catalog.clone(), policies.clone()).await?;
             }
-            None => self.replace(catalog.clone(), policies).await?,
+            None => self.replace(catalog.clone(), policies.clone()).await?,
         }
+        self.keeper.enforced.send_replace(Some(policies));
         let revision = catalog.revision;
         self.keeper
             .applied

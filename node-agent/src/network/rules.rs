@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_network::routes::Kernel;
-use skiff_network::rules::{Keeper, NodeView, Policies};
+use skiff_network::rules::{Keeper, NodeView};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -17,11 +17,7 @@ use super::{Network, sysctl};
 use crate::runtime::NodeNetwork;
 
 /// Keeps the rules for as long as it is polled.
-pub(super) async fn keep(
-    network: &Network,
-    settings: &Settings,
-    policies: watch::Receiver<Arc<Policies>>,
-) {
+pub(super) async fn keep(network: &Network, settings: &Settings) {
     let mut shown = network.state.subscribe();
     loop {
         let ready = shown.wait_for(|state| state.network.is_some()).await;
@@ -31,7 +27,7 @@ pub(super) async fn keep(
         let mut until = network.state.subscribe();
         let bridged = is_bridged();
         tokio::select! {
-            () = on(network, settings, &made, policies.clone()) => return,
+            () = on(network, settings, &made) => return,
             _ = until.wait_for(|state| state.network.as_ref() != Some(&made)) => {}
             () = other_than(bridged) => {
                 tracing::info!(bridged = !bridged, "the kernel module br_netfilter came or went");
@@ -41,18 +37,14 @@ pub(super) async fn keep(
 }
 
 /// Keeps the rules of pods on that network.
-async fn on(
-    network: &Network,
-    settings: &Settings,
-    made: &NodeNetwork,
-    policies: watch::Receiver<Arc<Policies>>,
-) {
+async fn on(network: &Network, settings: &Settings, made: &NodeNetwork) {
     let (told, mut seen) = watch::channel(Ok(()));
     let keeper = Keeper {
         node: view(network, settings, made, addresses().await),
         catalog: network.catalog.clone(),
-        policies,
+        policies: network.enforcement.policies.subscribe(),
         applied: network.applied.clone(),
+        enforced: network.enforcement.enforced.clone(),
         state: told,
     };
     let tell = async {
