@@ -60,6 +60,7 @@ async fn measure() {
         catalog: seen,
         policies,
         applied,
+        enforced: watch::Sender::new(None),
         state,
     };
     let keeping = tokio::spawn(keeper.run());

@@ -145,7 +145,7 @@ pub struct SlicePort {
 pub struct Endpoint {
     /// Its address. Slices of names instead of addresses are left out.
     pub address: IpAddr,
-    /// May get new connections: ready and not on its way out.
+    /// Ready, as the slice says it: with `publishNotReadyAddresses` so is a pod on its way out.
     pub ready: bool,
     /// Can serve, though it may be on its way out.
     pub serving: bool,
@@ -159,6 +159,15 @@ pub struct Endpoint {
     pub pod_uid: Option<Arc<str>>,
     /// The name of the pod behind it, if it is one.
     pub pod_name: Option<Arc<str>>,
+}
+
+impl Endpoint {
+    /// Whether it may get new connections. A pod on its way out may not, even if its service
+    /// publishes it whatever it is: its containers are about to be told to stop.
+    #[must_use]
+    pub const fn takes_new(&self) -> bool {
+        self.ready && !self.terminating
+    }
 }
 
 /// One address and port that serves a service's port.
@@ -283,11 +292,11 @@ impl Catalog {
         services.chain(slices).collect()
     }
 
-    /// Who serves a port of a service now, sorted and without repetition: those that are ready; if
-    /// there are none, those on their way out that still serve.
+    /// Who serves a port of a service now, sorted and without repetition: those that are ready and
+    /// stay; if there are none, those on their way out that still serve.
     #[must_use]
     pub fn backends(&self, service: &ServiceKey, port: &Port) -> Vec<Backend> {
-        let ready = self.pick(service, port, |endpoint| endpoint.ready);
+        let ready = self.pick(service, port, Endpoint::takes_new);
         if !ready.is_empty() {
             return ready;
         }
@@ -300,7 +309,9 @@ impl Catalog {
     #[must_use]
     pub fn backends_on(&self, node: &str, service: &ServiceKey, port: &Port) -> Vec<Backend> {
         let here = |endpoint: &Endpoint| endpoint.node.as_deref() == Some(node);
-        let ready = self.pick(service, port, |endpoint| endpoint.ready && here(endpoint));
+        let ready = self.pick(service, port, |endpoint| {
+            endpoint.takes_new() && here(endpoint)
+        });
         if !ready.is_empty() {
             return ready;
         }
@@ -352,7 +363,7 @@ impl Catalog {
             if here.peek().is_none() {
                 continue;
             }
-            if here.any(|endpoint| endpoint.ready) {
+            if here.any(Endpoint::takes_new) {
                 return Leaving::StillWanted;
             }
             last = Some(last.map_or(slice.revision, |last| last.max(slice.revision)));

@@ -6,7 +6,7 @@
 //! | [`answer`] | pure: records and a question in, an answer out, or "ask upstream" |
 //! | [`wire`] | packets in, packets out: sizes, truncation, what cannot be read |
 //! | [`resolv_conf`] | the file that says whom to ask |
-//! | [`upstream`], [`cache`] | names that are not the cluster's |
+//! | [`upstream`], [`cache`], `turns` | names that are not the cluster's; who may ask for them |
 //! | [`server`] | the loops on the sockets |
 //! | [`feed`], [`process`] | the process that answers, and what it is told by the agent |
 //!
@@ -24,6 +24,7 @@ pub mod server;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod turns;
 pub mod upstream;
 pub mod wire;
 mod zone;

@@ -42,7 +42,7 @@ use crate::catalog::{Catalog, Cidr};
 
 pub use self::keeper::{Keeper, remove};
 pub use self::nft::Failed;
-pub use self::policies::{Policies, follow_policies};
+pub use self::policies::{OwnPod, OwnPods, Policies, follow_policies};
 pub use self::table::{Change, Table, diff};
 pub use self::text::{transaction, whole};
 

@@ -3,10 +3,11 @@
 //!
 //! The servers give the node a range of addresses; everything here follows from that and from the
 //! catalog. Each part goes on by itself and tells in [`NetworkState`] how it is. Pods wait for
-//! nothing but the bridge.
+//! nothing but the bridge, and those that a network policy selects for their rules.
 
 mod bridge;
 mod forward;
+mod isolation;
 mod rules;
 pub(crate) mod settings;
 mod state;
@@ -25,6 +26,7 @@ use skiff_network::routes::{self, Mac, Mode, Overlay, plan};
 use skiff_network::rules::follow_policies;
 use tokio::sync::{Notify, watch};
 
+pub use isolation::{Enforcement, Isolation};
 pub use settings::Settings;
 pub use state::{NetworkState, Part};
 
@@ -50,6 +52,8 @@ pub(crate) struct Network {
     pub(crate) state: watch::Sender<NetworkState>,
     /// Where it is told up to which revision the catalog is in effect on this node.
     pub(crate) applied: watch::Sender<Revision>,
+    /// What becomes of network policies.
+    pub(crate) enforcement: Enforcement,
     /// Woken when pods can start, or must move.
     pub(crate) wake: Arc<Notify>,
 }
@@ -61,10 +65,10 @@ impl Network {
         // The bridge needs no settings, and pods wait for it.
         let rest = async {
             let settings = settings.await;
-            sysctl::set(&self.state);
             let forward = forward::keep(&settings, &self.state);
-            let (policies, following) = follow_policies(self.client.clone());
-            let rules = rules::keep(&self, &settings, policies);
+            let Enforcement { own, policies, .. } = &self.enforcement;
+            let following = follow_policies(self.client.clone(), own.clone(), policies);
+            let rules = rules::keep(&self, &settings);
             tokio::join!(self.routes(&settings), rules, forward, following);
         };
         tokio::join!(bridge::keep(&self), rest);

@@ -130,6 +130,10 @@ impl Reconciler {
         self.tools.network.borrow().condemn(&mut sights);
         let desired = self.desired.borrow_and_update().clone();
         let now = (self.tools.clock)();
+        if desired.synced {
+            let busy = |uid: &str| between.flights.is_under_way(uid);
+            self.tools.isolation.show(&desired.pods, &sights, busy);
+        }
         self.probes
             .sync(&desired.pods, &sights, self.tools.place.host_ip, now);
         between
@@ -193,6 +197,7 @@ impl Reconciler {
                 pod: sight.pod.clone(),
                 desired: pod,
                 sight,
+                isolated: false,
             };
             let patience = patience(&plan.actions);
             between

@@ -1,6 +1,7 @@
 //! Does what was planned for one pod, step by step. Decides nothing: a step that fails is noted,
 //! the steps that need it are left out, and the next plan takes it from there.
 
+mod isolate;
 mod leave;
 mod names;
 mod start;
@@ -18,7 +19,7 @@ use crate::chain::Chain;
 use crate::events::{Events, Tone};
 use crate::fields::Place;
 use crate::memory::{Failure, FailureKind, Failures, WHOLE_POD};
-use crate::network::NetworkState;
+use crate::network::{Isolation, NetworkState};
 use crate::plan::Action;
 use crate::pod::{DesiredPod, Role};
 use crate::refs::{Refs, Wanted};
@@ -56,6 +57,8 @@ pub struct Tools {
     pub clock: Clock,
     /// How the pod network is.
     pub network: watch::Receiver<NetworkState>,
+    /// Has pods under their network policies before they start.
+    pub isolation: Isolation,
 }
 
 /// Why a step was not done.
@@ -145,6 +148,8 @@ pub struct Work {
     pub desired: Option<Arc<DesiredPod>>,
     /// What existed when it was planned.
     pub sight: Sight,
+    /// Whether the pod was waited for to be kept to its network policies.
+    pub isolated: bool,
 }
 
 impl Work {

@@ -1,5 +1,5 @@
-//! Services over real HTTP, as far as no packet has to be sent: their addresses and ports, and the
-//! endpoints behind them.
+//! Services over real HTTP, their addresses and ports, and the endpoints behind them; and that a pod
+//! is kept to its network policies from its first moment.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -177,4 +177,51 @@ fn endpoints_follow_the_pods() {
         .map(|node| node["spec"]["podCIDR"].clone());
     let first = cluster.pod_cidr().replace("/16", "/24");
     assert_eq!(cidr, Some(first.into()));
+}
+
+/// Pods that start at the same time, each of which tries at once what it must not do.
+const HASTY: usize = 6;
+
+#[test]
+fn new_pods_are_kept_to_their_policies_before_they_start() {
+    let cluster = Cluster::dev(1);
+    cluster.engine.busybox_image(BUSYBOX);
+    let api = cluster.api();
+    let pods = "/api/v1/namespaces/default/pods";
+    api.create(pods, &given::pod("web", "exec busybox httpd -f -p 8080"));
+    let web = cluster.wait_for_pods("default", "app=web", 1);
+    let address = web[0]["status"]["podIP"].as_str().unwrap().to_owned();
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "nothing-goes-out"}, "spec": {"policyTypes": ["Egress"],
+            "podSelector": {"matchLabels": {"kept": "yes"}}}});
+    api.create(
+        "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
+        &policy,
+    );
+    // An answer of any kind means that packets came through.
+    let script = format!("busybox nc -w 2 {address} 8080 </dev/null && exit 7; exit 0");
+    let pod = |name: &str, kept: &str| {
+        let mut pod = given::pod(name, &script);
+        pod["metadata"]["labels"]["kept"] = kept.into();
+        pod["spec"]["restartPolicy"] = "Never".into();
+        pod
+    };
+    let ends = |name: &str, phase: &str| {
+        wait::until(&format!("{name} has {phase}"), PODS_MAX, || {
+            let status = api.get(&format!("{pods}/{name}"))["status"].clone();
+            match status["phase"].as_str() {
+                Some(now) if now == phase => Ok(()),
+                _ => Err(status.to_string()),
+            }
+        });
+    };
+    api.create(pods, &pod("free", "no"));
+    ends("free", "Failed");
+    let names: Vec<String> = (0..HASTY).map(|number| format!("kept-{number}")).collect();
+    for name in &names {
+        api.create(pods, &pod(name, "yes"));
+    }
+    for name in &names {
+        ends(name, "Succeeded");
+    }
 }

@@ -48,7 +48,7 @@ type Endpoint = (u8, bool, bool, bool);
 
 #[test]
 fn new_connections_go_to_the_ready_and_only_without_any_to_those_that_still_serve() {
-    let cases: [(&str, &[Endpoint], &[&str]); 4] = [
+    let cases: [(&str, &[Endpoint], &[&str]); 5] = [
         ("none", &[], &[]),
         (
             "one ready, one on its way out",
@@ -61,6 +61,11 @@ fn new_connections_go_to_the_ready_and_only_without_any_to_those_that_still_serv
             &["10.42.0.2:8080"],
         ),
         ("not ready", &[(2, false, false, false)], &[]),
+        (
+            "one on its way out that is published all the same",
+            &[(2, true, true, true), (3, true, true, false)],
+            &["10.42.0.3:8080"],
+        ),
     ];
     for (case, endpoints, expected) in cases {
         let catalog = catalog(vec![
@@ -127,6 +132,12 @@ fn a_pod_has_left_when_no_slice_sends_it_anything_new() {
     assert_eq!(ready.leaving("elsewhere", "u2"), Leaving::NoEndpoint);
     let going = with(&[(2, false, true, true)]);
     assert_eq!(going.leaving("shop", "u2"), Leaving::SeenAt(Revision(9)));
+    let published = with(&[(2, true, true, true)]);
+    assert_eq!(
+        published.leaving("shop", "u2"),
+        Leaving::SeenAt(Revision(9)),
+        "its service publishes what is not ready"
+    );
 }
 
 #[test]

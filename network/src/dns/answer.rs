@@ -26,6 +26,8 @@ const WEIGHT: u16 = 100;
 pub struct Answer {
     /// Whether the name exists, or why nothing can be said.
     pub code: ResponseCode,
+    /// Something is missing that did not fit on its way to us.
+    pub truncated: bool,
     /// What was asked for.
     pub answers: Vec<Record>,
     /// Who says that there is nothing, and for how long.
@@ -82,6 +84,7 @@ impl Answer {
     pub const fn code(code: ResponseCode) -> Self {
         Self {
             code,
+            truncated: false,
             answers: Vec::new(),
             authorities: Vec::new(),
             additionals: Vec::new(),

@@ -71,7 +71,8 @@ impl Cache {
     pub(super) fn put(&mut self, question: Question, answer: &Answer, now: Instant) {
         let count = answer.answers.len() + answer.authorities.len() + answer.additionals.len();
         let seconds = lifetime(answer).unwrap_or(0);
-        if seconds == 0 || count > RECORDS_MAX {
+        // What is not whole may be so the next time.
+        if seconds == 0 || count > RECORDS_MAX || answer.truncated {
             return;
         }
         if self.kept.len() >= ENTRIES_MAX {

@@ -2,6 +2,7 @@
 //! spot; a question for others waits in a task of its own and holds up nobody.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -97,9 +98,14 @@ impl Resolver {
         }
     }
 
-    async fn finish(&self, asked: &Asked, query: &Query, mut begun: Answer) -> Option<Vec<u8>> {
-        match self.upstream.resolve(query, asked).await {
+    async fn finish(
+        &self,
+        from: IpAddr,
+        (asked, query, mut begun): (&Asked, &Query, Answer),
+    ) -> Option<Vec<u8>> {
+        match self.upstream.resolve(from, query, asked).await {
             Some(mut heard) => {
+                begun.truncated = heard.truncated;
                 begun.answers.append(&mut heard.answers);
                 begun.code = heard.code;
                 begun.authorities = heard.authorities;
@@ -130,9 +136,10 @@ impl Resolver {
                 Begun::Ready(bytes) => send(&socket, &bytes, from).await,
                 Begun::Upstream(asked, query, begun) => {
                     let (me, socket) = (Arc::clone(&self), Arc::clone(&socket));
-                    // Bounded by the upstream's own bound: one more is refused at once.
+                    // Bounded by what a client may have open: one more is refused at once.
                     tokio::spawn(async move {
-                        if let Some(bytes) = me.finish(&asked, &query, begun).await {
+                        let begun = (&*asked, &query, begun);
+                        if let Some(bytes) = me.finish(from.ip(), begun).await {
                             send(&socket, &bytes, from).await;
                         }
                     });
@@ -150,10 +157,10 @@ impl Resolver {
                 return;
             };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     let me = Arc::clone(&self);
                     tokio::spawn(async move {
-                        if let Err(error) = me.converse(stream).await {
+                        if let Err(error) = me.converse(stream, from.ip()).await {
                             tracing::debug!(%error, "a connection failed");
                         }
                         drop(permit);
@@ -167,7 +174,7 @@ impl Resolver {
         }
     }
 
-    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+    async fn converse(&self, mut stream: TcpStream, from: IpAddr) -> io::Result<()> {
         stream.set_nodelay(true)?;
         loop {
             let mut packet = Vec::new();
@@ -183,7 +190,9 @@ impl Resolver {
             };
             let bytes = match self.begin(&packet, Transport::Tcp) {
                 Begun::Ready(bytes) => Some(bytes),
-                Begun::Upstream(asked, query, begun) => self.finish(&asked, &query, begun).await,
+                Begun::Upstream(asked, query, begun) => {
+                    self.finish(from, (&asked, &query, begun)).await
+                }
                 Begun::Nothing => return Ok(()),
             };
             let Some(bytes) = bytes else { return Ok(()) };

@@ -15,6 +15,7 @@ use crate::Catalog;
 
 mod cache;
 mod files;
+mod upstream;
 
 fn service(name: &str, spec: Value) -> Value {
     json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec})

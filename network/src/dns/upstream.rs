@@ -1,6 +1,8 @@
 //! Asks others for names that are not the cluster's: each server of `/etc/resolv.conf` in its turn,
-//! from a port and with an id that nobody can guess. A server that is away is asked last.
+//! from a port and with an id that nobody can guess. A server that is away is asked last. What
+//! several ask at the same time is asked once.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,11 +12,12 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::serialize::binary::BinDecodable as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::cache::{Cache, Question};
+use super::turns::Turns;
 use super::wire::{Asked, UDP_MAX};
 
 /// Where name servers listen.
@@ -23,9 +26,6 @@ const PORT: u16 = 53;
 /// How long a client waits for a name that nobody answers: less than clients' own patience, so that
 /// they hear a "no" from us before they ask again.
 const PATIENCE: Duration = Duration::from_millis(1900);
-
-/// Questions on their way upstream; each holds a socket and some kilobytes. One more is refused.
-const IN_FLIGHT_MAX: usize = 256;
 
 /// Servers that are asked; resolvers never know more than these.
 const SERVERS_MAX: usize = 3;
@@ -37,13 +37,41 @@ const AWAY: Duration = Duration::from_secs(10);
 pub struct Upstream {
     own: IpAddr,
     state: Mutex<State>,
-    in_flight: Semaphore,
+    turns: Turns,
 }
 
 #[derive(Default)]
 struct State {
     servers: Vec<Server>,
     cache: Cache,
+    /// What is being asked; its answer comes there, or none.
+    under_way: HashMap<Question, Heard>,
+}
+
+/// Where an answer comes that somebody else asks for.
+type Heard = watch::Receiver<Option<Answer>>;
+
+/// How far a question is.
+enum Begun<'a> {
+    /// It was answered before.
+    Answered(Answer),
+    /// Somebody else asks it.
+    UnderWay(Heard),
+    /// We have to ask it.
+    Ours(Asking<'a>),
+}
+
+/// A question that we ask for all who want to know, until this is dropped.
+struct Asking<'a> {
+    upstream: &'a Upstream,
+    question: Question,
+    tell: watch::Sender<Option<Answer>>,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.upstream.state().under_way.remove(&self.question);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -71,17 +99,21 @@ impl Upstream {
         Self {
             own,
             state: Mutex::default(),
-            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            turns: Turns::default(),
         }
     }
 
     /// Asks these servers from now on. Asking ourselves would never end: we are left out.
     pub fn ask(&self, servers: &[IpAddr]) {
         let wanted = servers.iter().filter(|server| **server != self.own);
+        self.ask_at(wanted.map(|server| SocketAddr::new(*server, PORT)));
+    }
+
+    /// Asks servers at these ports.
+    pub(super) fn ask_at(&self, servers: impl Iterator<Item = SocketAddr>) {
         let mut state = self.state();
         let known = std::mem::take(&mut state.servers);
-        let servers = wanted.take(SERVERS_MAX).map(|ip| {
-            let address = SocketAddr::new(*ip, PORT);
+        let servers = servers.take(SERVERS_MAX).map(|address| {
             let same = known.iter().find(|server| server.address == address);
             same.cloned().unwrap_or(Server {
                 address,
@@ -91,25 +123,60 @@ impl Upstream {
         state.servers = servers.collect();
     }
 
-    /// What upstream says of a name; none if nobody there can be asked.
-    pub async fn resolve(&self, query: &Query, asked: &Asked) -> Option<Answer> {
+    /// What upstream says of a name that a client asks for; none if nobody there can be asked.
+    pub async fn resolve(&self, from: IpAddr, query: &Query, asked: &Asked) -> Option<Answer> {
         let question = Question::new(query, asked.dnssec(), asked.unchecked());
         if let Some(answer) = self.state().cache.get(&question, Instant::now()) {
             return Some(answer);
         }
-        let Ok(_permit) = self.in_flight.try_acquire() else {
-            tracing::debug!("too many questions are on their way upstream");
+        let deadline = Instant::now() + PATIENCE;
+        let Some(open) = self.turns.open(from) else {
+            tracing::debug!(%from, "too many of its questions are open");
             return None;
         };
-        let answer = self.ask_all(query, asked).await?;
-        let now = Instant::now();
+        // Only those who have their turn ask: nobody waits for the turn of somebody else.
+        let asked_already = self.state().under_way.get(&question).cloned();
+        if let Some(heard) = asked_already {
+            return hear(heard).await;
+        }
+        let Some(turn) = self.turns.wait(&open, deadline).await else {
+            tracing::debug!(%from, "too many questions are on their way upstream");
+            return None;
+        };
+        let asking = match self.begin(question) {
+            Begun::Answered(answer) => return Some(answer),
+            Begun::UnderWay(heard) => {
+                drop(turn);
+                return hear(heard).await;
+            }
+            Begun::Ours(asking) => asking,
+        };
+        let answer = self.ask_all(query, asked, deadline).await?;
+        let (question, now) = (asking.question.clone(), Instant::now());
         self.state().cache.put(question, &answer, now);
+        asking.tell.send_replace(Some(answer.clone()));
         Some(answer)
     }
 
-    async fn ask_all(&self, query: &Query, asked: &Asked) -> Option<Answer> {
+    fn begin(&self, question: Question) -> Begun<'_> {
+        let mut state = self.state();
+        if let Some(answer) = state.cache.get(&question, Instant::now()) {
+            return Begun::Answered(answer);
+        }
+        if let Some(heard) = state.under_way.get(&question) {
+            return Begun::UnderWay(heard.clone());
+        }
+        let (tell, heard) = watch::channel(None);
+        state.under_way.insert(question.clone(), heard);
+        Begun::Ours(Asking {
+            upstream: self,
+            question,
+            tell,
+        })
+    }
+
+    async fn ask_all(&self, query: &Query, asked: &Asked, deadline: Instant) -> Option<Answer> {
         let servers = self.in_turn();
-        let deadline = Instant::now() + PATIENCE;
         let mut said = None;
         for (at, server) in servers.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -176,6 +243,12 @@ impl Upstream {
     }
 }
 
+/// Waits for the answer to what somebody else asks; none if they hear none.
+async fn hear(mut answer: Heard) -> Option<Answer> {
+    let heard = answer.wait_for(Option::is_some).await;
+    heard.ok()?.clone()
+}
+
 /// Asks one server, again by TCP if its answer did not fit into a datagram.
 async fn exchange(server: SocketAddr, query: &Query, asked: &Asked) -> Result<Answer, NoAnswer> {
     let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
@@ -189,13 +262,15 @@ async fn exchange(server: SocketAddr, query: &Query, asked: &Asked) -> Result<An
     if !heard.metadata.truncation {
         return Ok(taken(heard));
     }
-    // What fits is better than nothing where no connection can be made.
+    // What fits is better than nothing where no connection can be made; whoever asked is told that
+    // it is not all.
     Ok(taken(by_tcp(server, &message).await.unwrap_or(heard)))
 }
 
 fn taken(message: Message) -> Answer {
     Answer {
         code: message.metadata.response_code,
+        truncated: message.metadata.truncation,
         answers: message.answers,
         authorities: message.authorities,
         additionals: message.additionals,

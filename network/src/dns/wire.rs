@@ -115,6 +115,7 @@ impl Asked {
         message.metadata.recursion_available = true;
         message.metadata.checking_disabled = self.message.metadata.checking_disabled;
         message.metadata.response_code = answer.code;
+        message.metadata.truncation = answer.truncated;
         message.add_query(self.query.clone());
         message.answers = answer.answers;
         message.authorities = answer.authorities;

@@ -92,6 +92,56 @@ fn udp_port(now: &Catalog, service: &Service, port: &Port) -> Option<UdpPort> {
     })
 }
 
+/// Ports whose clients have yet to be led elsewhere: what the kernel would not do is tried again.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    ports: Vec<UdpPort>,
+    failing: bool,
+}
+
+impl Pending {
+    /// Adds ports. What is known of one now replaces what was known of it before: clients must not
+    /// be led away from those who have come to serve it meanwhile.
+    pub(super) fn add(&mut self, ports: Vec<UdpPort>) {
+        let identity = |one: &UdpPort| (one.addresses.clone(), one.port, one.node_port);
+        let new: BTreeSet<_> = ports.iter().map(identity).collect();
+        self.ports.retain(|one| !new.contains(&identity(one)));
+        self.ports.extend(ports);
+    }
+
+    /// Whether nothing is left to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ports.is_empty()
+    }
+
+    /// Has the kernel forget what is stale of them; they stay if it does not.
+    pub(super) async fn forget(&mut self, node: &NodeView) {
+        if !self.ports.is_empty() {
+            let forgotten = forget(node, &self.ports).await;
+            self.note(forgotten);
+        }
+    }
+
+    fn note(&mut self, forgotten: io::Result<usize>) {
+        let failed_before = std::mem::replace(&mut self.failing, forgotten.is_err());
+        match forgotten {
+            Ok(count) => {
+                self.ports.clear();
+                if count > 0 {
+                    tracing::debug!(count, "led UDP clients away from endpoints that left");
+                }
+            }
+            Err(error) if failed_before => {
+                tracing::debug!(%error, "still cannot lead UDP clients away");
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                "cannot lead UDP clients away from endpoints that left; will retry"
+            ),
+        }
+    }
+}
+
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Direction {
@@ -119,7 +169,7 @@ pub(super) fn is_stale(
 }
 
 /// Has the kernel forget what is stale, and says how much that was.
-pub(super) async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usize> {
+async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usize> {
     let mut socket = Socket::open(Some(NETFILTER), 0)?;
     socket.send(&message(GET, REQUEST | ALL, &FILTERING))?;
     let mut stale = Vec::new();
@@ -187,4 +237,36 @@ fn direction(bytes: &[u8]) -> Option<Direction> {
         source: (address(SOURCE)?, port(SOURCE_PORT)?),
         destination: (address(DESTINATION)?, port(DESTINATION_PORT)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{Pending, UdpPort};
+
+    fn port(number: u16, backend: u8) -> UdpPort {
+        UdpPort {
+            addresses: vec![[10, 43, 0, 9].into()],
+            port: number,
+            node_port: None,
+            backends: [([10, 42, 0, backend].into(), 53)].into(),
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_would_not_forget_is_kept_until_it_does() {
+        let mut pending = Pending::default();
+        pending.add(vec![port(53, 2), port(54, 2)]);
+        pending.note(Err(io::ErrorKind::OutOfMemory.into()));
+        assert_eq!(pending.ports, [port(53, 2), port(54, 2)]);
+        pending.add(vec![port(53, 3)]);
+        assert_eq!(
+            pending.ports,
+            [port(54, 2), port(53, 3)],
+            "who serves it now counts"
+        );
+        pending.note(Ok(1));
+        assert!(pending.is_empty());
+    }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::conntrack::{self, UdpPort};
+use super::conntrack::{self, Pending};
 use super::events::{self, Stamp};
 use super::{Failed, NodeView, Policies, Table, diff, nft, ports, text};
 use crate::catalog::Catalog;
@@ -25,7 +25,7 @@ const RESTORE_EVERY: Duration = Duration::from_secs(1);
 
 /// What is wrong where policies can't be kept in full.
 const BYPASSED: &str = "network policies do not see packets between two pods of this node: load the \
-                        kernel module br_netfilter and start the agent again";
+                        kernel module br_netfilter";
 
 /// Keeps a node's packet rules.
 pub struct Keeper {
@@ -37,6 +37,8 @@ pub struct Keeper {
     pub policies: watch::Receiver<Arc<Policies>>,
     /// Gets the catalog's revision once the kernel has the rules for it.
     pub applied: watch::Sender<Revision>,
+    /// Gets the policies that the kernel has the rules of.
+    pub enforced: watch::Sender<Option<Arc<Policies>>>,
     /// Gets why the rules are not as they should be, in words.
     pub state: watch::Sender<Result<(), String>>,
 }
@@ -55,6 +57,7 @@ impl Keeper {
             keeper: self,
             held: None,
             stamp: Stamp { epoch, number: 0 },
+            pending: Pending::default(),
             others,
         };
         work.run().await;
@@ -81,6 +84,8 @@ struct Work {
     /// Nothing, if what the kernel has is not known.
     held: Option<Held>,
     stamp: Stamp,
+    /// UDP ports whose clients are still led to endpoints that left.
+    pending: Pending,
     /// Counts what others did to the table.
     others: watch::Receiver<u64>,
 }
@@ -90,7 +95,7 @@ impl Work {
         let mut restored = None;
         loop {
             let passed = self.pass().await;
-            let retry = passed.is_err();
+            let retry = passed.is_err() || !self.pending.is_empty();
             if passed.as_ref().is_ok_and(|knows| !knows) {
                 tracing::debug!("not everything is known yet that the packet rules follow from");
             } else {
@@ -127,9 +132,12 @@ impl Work {
         }
         // Until it is certain that the kernel took it, it counts as unknown.
         match self.held.take() {
-            Some(held) => self.change(held, catalog.clone(), policies).await?,
-            None => self.replace(catalog.clone(), policies).await?,
+            Some(held) => {
+                self.change(held, catalog.clone(), policies.clone()).await?;
+            }
+            None => self.replace(catalog.clone(), policies.clone()).await?,
         }
+        self.keeper.enforced.send_replace(Some(policies));
         let revision = catalog.revision;
         self.keeper
             .applied
@@ -157,7 +165,8 @@ impl Work {
             self.apply(text::transaction(&table, &changes)).await?;
         }
         let ports = conntrack::udp_ports(Some(&held.catalog), &catalog, changed.iter());
-        self.forget(&ports).await;
+        self.pending.add(ports);
+        self.pending.forget(&self.keeper.node).await;
         self.hold(wanted, catalog, policies);
         Ok(())
     }
@@ -171,7 +180,8 @@ impl Work {
         self.apply(text::whole(&table)).await?;
         let all = catalog.services().map(|service| &service.key);
         let ports = conntrack::udp_ports(None, &catalog, all);
-        self.forget(&ports).await;
+        self.pending.add(ports);
+        self.pending.forget(&self.keeper.node).await;
         self.hold(table, catalog, policies);
         Ok(())
     }
@@ -188,21 +198,6 @@ impl Work {
         self.stamp.number += 1;
         text.push_str(&text::stamp(&self.keeper.node.table, self.stamp));
         nft::apply(&text).await
-    }
-
-    /// Has the kernel forget where it led UDP clients that have to be led elsewhere now.
-    async fn forget(&self, ports: &[UdpPort]) {
-        if ports.is_empty() {
-            return;
-        }
-        match conntrack::forget(&self.keeper.node, ports).await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "led UDP clients away from endpoints that left"),
-            Err(error) => tracing::warn!(
-                %error,
-                "cannot lead UDP clients away from endpoints that left, until they pause"
-            ),
-        }
     }
 
     /// Whether there are policies that some packets never meet.

@@ -2,6 +2,7 @@
 //! immutable view, cheap to clone.
 
 mod follow;
+mod own;
 mod pieces;
 mod read;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use skiff_api::{LabelSelector, Labels};
 use crate::catalog::{Cidr, Protocol, ServiceKey};
 
 pub use self::follow::follow_policies;
+pub use self::own::{OwnPod, OwnPods};
 pub(super) use self::pieces::pieces;
 
 /// Everything that the policies' rules follow from.
@@ -27,6 +29,8 @@ pub struct Policies {
     pods: OrdMap<ServiceKey, Arc<Pod>>,
     /// Namespaces' labels; none while there is no policy.
     namespaces: OrdMap<Arc<str>, Arc<Labels>>,
+    /// The node's own pods; none while there is no policy.
+    own: OwnPods,
     /// Whether all that there is has been heard of.
     pub(super) known: bool,
 }
@@ -38,8 +42,25 @@ impl Default for Policies {
             policies: OrdMap::new(),
             pods: OrdMap::new(),
             namespaces: OrdMap::new(),
+            own: OwnPods::new(),
             known: true,
         }
+    }
+}
+
+impl Policies {
+    /// The policies that restrict pods of these labels.
+    fn selecting<'a>(
+        &'a self,
+        namespace: &'a str,
+        labels: &'a Labels,
+    ) -> impl Iterator<Item = (&'a ServiceKey, &'a Policy)> {
+        let first = ServiceKey::new(namespace, "");
+        self.policies
+            .range(first..)
+            .take_while(move |(key, _)| &*key.namespace == namespace)
+            .filter(|(_, policy)| policy.selects.matches(labels))
+            .map(|(key, policy)| (key, &**policy))
     }
 }
 

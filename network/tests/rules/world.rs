@@ -220,6 +220,7 @@ impl World {
             catalog: catalog_seen,
             policies: policies_seen,
             applied,
+            enforced: watch::Sender::new(None),
             state,
         };
         let path = format!("/run/netns/{}", self.namespace("host"));

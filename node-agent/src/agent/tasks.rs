@@ -20,7 +20,7 @@ use crate::directory::{Directory, Known};
 use crate::fields::Place;
 use crate::identity::{Home, Identity, wall_clock};
 use crate::memory::Failures;
-use crate::network::{Network, NetworkState};
+use crate::network::{Isolation, Network, NetworkState};
 use crate::node::{Facts, NodeKeeper};
 use crate::reconcile::{EngineState, Reconciler, View};
 use crate::work::{Names, Tools};
@@ -45,6 +45,7 @@ struct Hears {
     wake: Arc<Notify>,
     catalog: watch::Receiver<Arc<Catalog>>,
     network: watch::Receiver<NetworkState>,
+    isolation: Isolation,
 }
 
 impl Agent {
@@ -62,7 +63,7 @@ impl Agent {
         let (shown_catalog, catalog) = watch::channel(Arc::new(Catalog::default()));
         self.tasks
             .spawn(follow::follow(self.client.clone(), shown_catalog));
-        let (network, mut applied) = self.start_network(&wake, catalog.clone());
+        let (network, mut applied, isolation) = self.start_network(&wake, catalog.clone());
         let gateway = gateway.map(|gateway| {
             let running = self.start_gateway(gateway, catalog.clone());
             applied = self.both(applied.clone(), running.applied.clone());
@@ -72,6 +73,7 @@ impl Agent {
             wake: Arc::clone(&wake),
             catalog,
             network: network.clone(),
+            isolation,
         };
         self.start_reconciler(hears, view, engine, stop);
         let (connected, links) = watch::channel(BTreeSet::new());
@@ -110,7 +112,12 @@ impl Agent {
         &mut self,
         wake: &Arc<Notify>,
         catalog: watch::Receiver<Arc<Catalog>>,
-    ) -> (watch::Receiver<NetworkState>, watch::Receiver<Revision>) {
+    ) -> (
+        watch::Receiver<NetworkState>,
+        watch::Receiver<Revision>,
+        Isolation,
+    ) {
+        let (isolation, enforcement) = Isolation::new();
         let (state, network) = watch::channel(NetworkState::default());
         let (applied, in_effect) = watch::channel(Revision(0));
         let task = Network {
@@ -123,10 +130,11 @@ impl Agent {
             catalog,
             state,
             applied,
+            enforcement,
             wake: Arc::clone(wake),
         };
         self.tasks.spawn(task.run());
-        (network, in_effect)
+        (network, in_effect, isolation)
     }
 
     fn start_reconciler(
@@ -161,6 +169,7 @@ impl Agent {
             catalog: hears.catalog,
             clock: Arc::new(wall_clock),
             network: hears.network,
+            isolation: hears.isolation,
         };
         let reconciler = Reconciler {
             tools: Arc::new(tools),

@@ -6,23 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_network::routes::Kernel;
-use skiff_network::rules::{Keeper, NodeView, Policies};
+use skiff_network::rules::{Keeper, NodeView};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
-use super::Network;
+use super::forward::RECHECK;
 use super::settings::Settings;
 use super::state::{self, Part};
+use super::{Network, sysctl};
 use crate::runtime::NodeNetwork;
 
-/// There where packets between pods of one bridge pass the rules.
-const BRIDGED: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-
 /// Keeps the rules for as long as it is polled.
-pub(super) async fn keep(
-    network: &Network,
-    settings: &Settings,
-    policies: watch::Receiver<Arc<Policies>>,
-) {
+pub(super) async fn keep(network: &Network, settings: &Settings) {
     let mut shown = network.state.subscribe();
     loop {
         let ready = shown.wait_for(|state| state.network.is_some()).await;
@@ -30,26 +25,26 @@ pub(super) async fn keep(
             return;
         };
         let mut until = network.state.subscribe();
+        let bridged = is_bridged();
         tokio::select! {
-            () = on(network, settings, &made, policies.clone()) => return,
+            () = on(network, settings, &made) => return,
             _ = until.wait_for(|state| state.network.as_ref() != Some(&made)) => {}
+            () = other_than(bridged) => {
+                tracing::info!(bridged = !bridged, "the kernel module br_netfilter came or went");
+            }
         }
     }
 }
 
 /// Keeps the rules of pods on that network.
-async fn on(
-    network: &Network,
-    settings: &Settings,
-    made: &NodeNetwork,
-    policies: watch::Receiver<Arc<Policies>>,
-) {
+async fn on(network: &Network, settings: &Settings, made: &NodeNetwork) {
     let (told, mut seen) = watch::channel(Ok(()));
     let keeper = Keeper {
         node: view(network, settings, made, addresses().await),
         catalog: network.catalog.clone(),
-        policies,
+        policies: network.enforcement.policies.subscribe(),
         applied: network.applied.clone(),
+        enforced: network.enforcement.enforced.clone(),
         state: told,
     };
     let tell = async {
@@ -77,7 +72,19 @@ fn view(
         cluster_cidr: settings.pod_cidr,
         service_cidr: settings.service_cidr,
         addresses,
-        same_bridge_masquerade: !Path::new(BRIDGED).exists(),
+        same_bridge_masquerade: !is_bridged(),
+    }
+}
+
+/// Whether packets between pods of one bridge can pass the rules.
+fn is_bridged() -> bool {
+    Path::new(sysctl::BRIDGED).exists()
+}
+
+/// Waits until that is different.
+async fn other_than(bridged: bool) {
+    while is_bridged() == bridged {
+        sleep(RECHECK).await;
     }
 }
 

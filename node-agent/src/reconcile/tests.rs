@@ -1,5 +1,6 @@
 //! The loop against simulated containers and servers, on a clock that only moves when all wait.
 
+mod isolation;
 mod rig;
 
 use std::time::Duration;

@@ -62,7 +62,7 @@ impl Work {
             created_at: (self.tools.clock)(),
         });
         self.tools.failures().clear(&self.pod.uid, WHOLE_POD);
-        Ok(())
+        self.show_address(&pod).await
     }
 
     /// Waits for the pod network; where it takes long, the pod tells why it waits.
@@ -111,6 +111,7 @@ impl Work {
             image: &image,
             place: &place,
         };
+        self.isolate(&pod).await?;
         let id = self.create_and_start(&pod, wire, attempt, found).await?;
         self.tools.failures().clear(&self.pod.uid, name);
         self.post_start(&pod, wire, id).await
@@ -199,7 +200,7 @@ impl Work {
         Ok(place)
     }
 
-    async fn pod_ip(&self, pod: &DesiredPod) -> Result<Option<IpAddr>, Stopped> {
+    pub(super) async fn pod_ip(&self, pod: &DesiredPod) -> Result<Option<IpAddr>, Stopped> {
         if pod.host_network() {
             return Ok(self.tools.place.host_ip);
         }

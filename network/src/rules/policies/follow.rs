@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::Policies;
 use super::read::Line;
+use super::{OwnPods, Policies};
 
 /// Where the servers tell of all pods' addresses.
 const PODS: &str = "/skiff/v1/network/pods";
@@ -30,15 +30,12 @@ enum News {
     Pod(Line),
 }
 
-/// The view, unknown at first, and what keeps it for as long as it is polled.
-pub fn follow_policies(
+/// Keeps the view for as long as it is polled. Of the node's `own` pods it is told by the agent.
+pub async fn follow_policies(
     client: Client,
-) -> (watch::Receiver<Arc<Policies>>, impl Future<Output = ()>) {
-    let (shown, seen) = watch::channel(Arc::new(Policies::unknown()));
-    (seen, follow(client, shown))
-}
-
-async fn follow(client: Client, shown: watch::Sender<Arc<Policies>>) {
+    mut own: watch::Receiver<OwnPods>,
+    shown: &watch::Sender<Arc<Policies>>,
+) {
     let (tell, mut told) = mpsc::channel(QUEUE);
     let mut watches = JoinSet::new();
     let kind = Kind::NetworkPolicy;
@@ -49,11 +46,16 @@ async fn follow(client: Client, shown: watch::Sender<Arc<Policies>>) {
         tell.clone(),
     ));
     let mut view = View::default();
-    while let Some(news) = told.recv().await {
-        view.take(news);
+    loop {
+        tokio::select! {
+            Some(news) = told.recv() => view.take(news),
+            Ok(()) = own.changed() => {}
+            else => return,
+        }
         while let Ok(news) = told.try_recv() {
             view.take(news);
         }
+        view.now.take_own(own.borrow_and_update().clone());
         view.ask_for_more(&client, &tell);
         if view.is_whole() {
             shown.send_if_modified(|shown| {

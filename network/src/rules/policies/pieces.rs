@@ -3,11 +3,12 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use skiff_api::LabelSelector;
 
-use super::{Peer, Pod, Policies, Policy, Ports, Rule};
+use super::own::Seen;
+use super::{Peer, Policies, Policy, Ports, Rule};
 use crate::catalog::{Cidr, Protocol, ServiceKey};
 use crate::rules::NodeView;
 use crate::rules::table::Pieces;
@@ -19,21 +20,16 @@ const NAME_MAX: usize = 150;
 /// What the policies put into the table of a node.
 pub(in crate::rules) fn pieces(node: &NodeView, policies: &Policies) -> Pieces {
     let mut pieces = Pieces::default();
-    let here = policies
-        .pods
-        .iter()
-        .filter(|(_, pod)| pod.node.as_deref() == Some(&*node.name));
-    for (key, pod) in here {
-        let Some(address) = pod.address else {
-            continue;
-        };
+    let everyone = policies.everyone(&node.name);
+    for pod in everyone.iter().filter(|pod| pod.here) {
+        let address = pod.address;
         for way in [Way::In, Way::Out] {
             let mut rules = vec![
                 // Nobody can be kept from itself.
                 format!("{} {address} return", way.peer()),
             ];
             let mut restricted = false;
-            for (name, policy) in restricting(policies, key, pod) {
+            for (name, policy) in policies.selecting(&pod.key.namespace, pod.labels) {
                 let Some(allowed) = way.rules(policy) else {
                     continue;
                 };
@@ -41,6 +37,7 @@ pub(in crate::rules) fn pieces(node: &NodeView, policies: &Policies) -> Pieces {
                 for (number, rule) in allowed.iter().enumerate() {
                     let at = At {
                         policies,
+                        everyone: &everyone,
                         way,
                         of: name,
                         set: format!("{}/{}/{number}", way.word(), short(name)),
@@ -58,21 +55,6 @@ pub(in crate::rules) fn pieces(node: &NodeView, policies: &Policies) -> Pieces {
         }
     }
     pieces
-}
-
-/// The policies that restrict a pod.
-fn restricting<'a>(
-    policies: &'a Policies,
-    pod: &'a ServiceKey,
-    of: &'a Pod,
-) -> impl Iterator<Item = (&'a ServiceKey, &'a Policy)> {
-    let first = ServiceKey::new(&pod.namespace, "");
-    policies
-        .policies
-        .range(first..)
-        .take_while(|(key, _)| key.namespace == pod.namespace)
-        .filter(|(_, policy)| policy.selects.matches(&of.labels))
-        .map(|(key, policy)| (key, &**policy))
 }
 
 /// A policy's namespace and name, or what stands for them in names of sets.
@@ -127,11 +109,12 @@ impl Way {
 /// A rule of a policy, for a pod that it restricts.
 struct At<'a> {
     policies: &'a Policies,
+    everyone: &'a [Seen<'a>],
     way: Way,
     of: &'a ServiceKey,
     /// The set of the pods that it is about.
     set: String,
-    pod: &'a Pod,
+    pod: &'a Seen<'a>,
 }
 
 impl At<'_> {
@@ -184,11 +167,10 @@ impl At<'_> {
         }
         if pods {
             let set = &self.set;
-            pieces
-                .sets
-                .insert(set.clone(), "type ipv4_addr;".to_owned());
-            for (_, address) in self.selected(rule) {
-                pieces.element(set, address.to_string(), String::new());
+            if add_set(pieces, set, "type ipv4_addr;") {
+                for pod in self.selected(rule) {
+                    pieces.element(set, pod.address.to_string(), String::new());
+                }
             }
             words.push(format!("{side} @{set} "));
         }
@@ -196,19 +178,16 @@ impl At<'_> {
     }
 
     /// The pods that a rule's peers select.
-    fn selected<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = (&'a Pod, Ipv4Addr)> {
-        let wanted = move |key: &ServiceKey, pod: &Pod| match &rule.peers {
+    fn selected<'a>(&'a self, rule: &'a Rule) -> impl Iterator<Item = &'a Seen<'a>> {
+        self.everyone.iter().filter(move |pod| match &rule.peers {
             None => true,
             Some(peers) => peers.iter().any(|peer| match peer {
                 Peer::Block { .. } => false,
                 Peer::Pods { namespaces, pods } => {
-                    self.namespace(key, namespaces.as_ref()) && pods.matches(&pod.labels)
+                    self.namespace(pod.key, namespaces.as_ref()) && pods.matches(pod.labels)
                 }
             }),
-        };
-        let pods = self.policies.pods.iter();
-        pods.filter(move |(key, pod)| wanted(key, pod))
-            .filter_map(|(_, pod)| Some((&**pod, pod.address?)))
+        })
     }
 
     fn namespace(&self, pod: &ServiceKey, wanted: Option<&LabelSelector>) -> bool {
@@ -230,19 +209,30 @@ impl At<'_> {
         name: &str,
         pieces: &mut Pieces,
     ) -> String {
-        let kind = "type ipv4_addr . inet_service;";
-        pieces.sets.insert(set.to_owned(), kind.to_owned());
-        for (pod, address) in self.selected(rule) {
-            for number in numbers(pod, of, name) {
-                pieces.element(set, format!("{address} . {number}"), String::new());
+        if add_set(pieces, set, "type ipv4_addr . inet_service;") {
+            for pod in self.selected(rule) {
+                for number in numbers(pod, of, name) {
+                    let key = format!("{} . {number}", pod.address);
+                    pieces.element(set, key, String::new());
+                }
             }
         }
         format!("ip daddr . {} dport @{set} return", of.word())
     }
 }
 
+/// Adds a set; tells whether it is new and has to be filled. Every pod that a rule restricts asks the
+/// same sets, and looking through all pods of the cluster once for each of them takes its time.
+fn add_set(pieces: &mut Pieces, name: &str, of: &str) -> bool {
+    if pieces.sets.contains_key(name) {
+        return false;
+    }
+    pieces.sets.insert(name.to_owned(), of.to_owned());
+    true
+}
+
 /// The numbers of a pod's ports of a name.
-fn numbers<'a>(pod: &'a Pod, of: Protocol, name: &'a str) -> impl Iterator<Item = u16> + 'a {
+fn numbers<'a>(pod: &'a Seen<'_>, of: Protocol, name: &'a str) -> impl Iterator<Item = u16> + 'a {
     let ports = pod.ports.iter();
     ports
         .filter(move |(this, protocol, _)| &**this == name && *protocol == of)

@@ -51,7 +51,8 @@ struct ToldPort {
 
 impl Policies {
     /// Before anything has been heard.
-    pub(super) fn unknown() -> Self {
+    #[must_use]
+    pub fn unknown() -> Self {
         Self {
             known: false,
             ..Self::default()
@@ -136,6 +137,7 @@ impl Policies {
     pub(super) fn forget_the_rest(&mut self) {
         self.pods = imbl::OrdMap::new();
         self.namespaces = imbl::OrdMap::new();
+        self.own = imbl::OrdMap::new();
     }
 }
 

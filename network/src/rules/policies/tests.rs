@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
 use skiff_client::Event;
 
-use super::Policies;
 use super::pieces::pieces;
 use super::read::Line;
+use super::{OwnPod, OwnPods, Policies};
+use crate::catalog::{Protocol, ServiceKey};
 use crate::rules::tests::view;
 
 /// Two pods here, one elsewhere, one in another namespace.
@@ -150,6 +151,69 @@ fn policies_for_what_goes_out_ask_the_receivers_for_their_ports() {
     ];
     for (case, spec, expected) in cases {
         assert_eq!(lines(&policies(spec)), expected, "{case}");
+    }
+}
+
+fn own(name: &str, address: [u8; 4]) -> OwnPod {
+    OwnPod {
+        key: ServiceKey::new("shop", name),
+        labels: [("app", name)].into_iter().collect(),
+        address: address.into(),
+        ports: vec![("web".into(), Protocol::Tcp, 8080)],
+    }
+}
+
+#[test]
+fn a_nodes_own_pods_are_restricted_before_the_servers_tell_of_them() {
+    let only = |name: &str| {
+        json!({"podSelector": {"matchLabels": {"app": name}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "user"}}}]}]})
+    };
+    // Known are: cart at 10.42.0.2 and user at 10.42.0.3, on this node.
+    let cases: [(&str, &str, OwnPod, &[&str]); 3] = [
+        (
+            "one that the servers know without an address",
+            "late",
+            own("late", [10, 42, 0, 9]),
+            &[
+                "in/10.42.0.9: ip saddr 10.42.0.9 return",
+                "in/10.42.0.9: ip saddr @in/shop/p/0 return",
+                "in/10.42.0.9: drop",
+                "in/shop/p/0: 10.42.0.3",
+                "ingress: 10.42.0.9 jump in/10.42.0.9",
+            ],
+        ),
+        (
+            "one that has another address now",
+            "cart",
+            own("cart", [10, 42, 0, 9]),
+            &[
+                "in/10.42.0.9: ip saddr 10.42.0.9 return",
+                "in/10.42.0.9: ip saddr @in/shop/p/0 return",
+                "in/10.42.0.9: drop",
+                "in/shop/p/0: 10.42.0.3",
+                "ingress: 10.42.0.9 jump in/10.42.0.9",
+            ],
+        ),
+        (
+            "one that has the address of another that was here",
+            "late",
+            own("late", [10, 42, 0, 3]),
+            &[
+                "in/10.42.0.3: ip saddr 10.42.0.3 return",
+                "in/10.42.0.3: ip saddr @in/shop/p/0 return",
+                "in/10.42.0.3: drop",
+                "ingress: 10.42.0.3 jump in/10.42.0.3",
+            ],
+        ),
+    ];
+    for (case, restricted, pod, expected) in cases {
+        let mut policies = policies(only(restricted));
+        policies.take_own(OwnPods::unit("u1".into(), pod.clone().into()));
+        assert_eq!(lines(&policies), expected, "{case}");
+        assert!(policies.has_own("u1", pod.address), "{case}");
+        assert!(policies.restrict("shop", &pod.labels), "{case}");
+        assert!(!policies.restrict("watch", &pod.labels), "{case}");
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::desired::Desired;
 use crate::fields::Place;
 use crate::memory::Failures;
-use crate::network::NetworkState;
+use crate::network::{Enforcement, Isolation, NetworkState};
 use crate::pod::DesiredPod;
 use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
@@ -178,6 +178,9 @@ pub(super) struct Rig {
     dir: tempfile::TempDir,
     clock: crate::work::Clock,
     pub(super) network: watch::Sender<NetworkState>,
+    isolation: Isolation,
+    /// What the keeper of the packet rules would do.
+    pub(super) enforcement: Enforcement,
     engine: watch::Receiver<EngineState>,
     agent: JoinSet<()>,
 }
@@ -188,12 +191,16 @@ impl Rig {
         let clock = move || Millis(1_700_000_000_000).after(began.elapsed());
         let info = Arc::new(SimRuntime::machine(2, 1 << 30));
         let sim = Arc::new(SimRuntime::new("n1", info, images, clock));
+        let (isolation, enforcement) = Isolation::new();
+        enforcement.policies.send_replace(Arc::default());
         let mut rig = Self {
             sim,
             servers: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             clock: Arc::new(clock),
             network: watch::Sender::new(network()),
+            isolation,
+            enforcement,
             engine: watch::channel(None).1,
             agent: JoinSet::new(),
         };
@@ -236,6 +243,7 @@ impl Rig {
             },
             clock: Arc::clone(&self.clock),
             network: self.network.subscribe(),
+            isolation: self.isolation.clone(),
         };
         let reconciler = Reconciler {
             tools: Arc::new(tools),
