@@ -8,21 +8,21 @@ use crate::tools::{self, Need};
 /// Benchmarks of servers alone: these need no containers.
 const WITHOUT_ENGINE: [&str; 5] = ["api", "api3", "failover", "slowdisk", "gateway"];
 
+/// Asks for the binary as it is shipped: its build takes a quarter of an hour, so that what does not
+/// depend on it is measured with the one of the tests.
+const SHIPPED: &str = "--dist";
+
 /// Runs the benchmarks that `args` name.
 ///
 /// # Errors
 /// Something is missing, does not build, or fails under load.
 pub(crate) fn bench(args: &[String]) -> Done {
-    for need in needs(args) {
+    let (shipped, args) = split(args);
+    for need in needs(&args) {
         tools::provide(need)?;
     }
-    run(&mut cargo([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "skiff",
-    ]))?;
+    let profile = if shipped { "dist" } else { "release" };
+    run(cargo(["build", "--quiet", "--package", "skiff", "--profile"]).arg(profile))?;
     // The load is a program of its own, beside the one that measures.
     run(&mut cargo([
         "build",
@@ -33,7 +33,16 @@ pub(crate) fn bench(args: &[String]) -> Done {
         "--bins",
     ]))?;
     let mut bench = Command::new(shell::target_dir().join("release/bench"));
-    run(bench.args(args).env("SKIFF_BIN", tools::skiff_binary()))
+    let skiff = shell::target_dir().join(profile).join("skiff");
+    run(bench.args(args).env("SKIFF_BIN", skiff))
+}
+
+/// Whether the binary is to be measured as it is shipped, and the other words.
+fn split(args: &[String]) -> (bool, Vec<String>) {
+    let mut args = args.to_vec();
+    let all = args.len();
+    args.retain(|word| word != SHIPPED);
+    (args.len() < all, args)
 }
 
 /// What the benchmarks asked for can't do without; each flag takes the word after it.
@@ -76,11 +85,13 @@ mod tests {
             ("failover --kills 3 --json boot", &[]),
             ("slowdisk --minutes 1 memory", &engine),
             ("gateway --rounds 2", &rivals),
-            ("gateway pods", &both),
+            ("--dist gateway pods", &both),
         ];
         for (line, expected) in cases {
             let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let (shipped, args) = split(&args);
             assert_eq!(needs(&args), expected, "{line}");
+            assert_eq!(shipped, line.contains("--dist"), "{line}");
         }
     }
 }

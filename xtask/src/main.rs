@@ -29,6 +29,7 @@ usage: cargo xtask VERB
   bench [NAME]…    boot, memory, api, api3, pods, rollout, services, gateway, failover, slowdisk
                    (all, if none is named); --json FILE, --kills N of failover (30),
                    --minutes N of slowdisk (10), --rounds N of gateway (5);
+                   --dist measures the binary as it is shipped: smaller, and long to build;
                    api brings api3 along; failover measures etcd too where Debian's is installed
   sim [ARGS…]      a thousand simulated clusters; --seeds N, --from N, or arguments of `skiff sim`
   image            the demo shop's images skiff/shop:v1 and :v2";
