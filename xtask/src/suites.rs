@@ -102,6 +102,7 @@ pub(crate) const SUITES: &[Suite] = &[
             Need::Docker,
             Need::SecondEngine,
             Need::Busybox,
+            Need::Curl,
         ],
     },
     Suite {
