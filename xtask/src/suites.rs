@@ -130,6 +130,18 @@ pub(crate) const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "network_faults",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+            Need::Curl,
+            Need::Dig,
+        ],
+    },
+    Suite {
         name: "powerloss",
         needs: &[Need::Skiff, Need::Mounts],
     },
