@@ -142,6 +142,17 @@ pub(crate) const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "rollouts",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+            Need::Curl,
+        ],
+    },
+    Suite {
         name: "powerloss",
         needs: &[Need::Skiff, Need::Mounts],
     },
