@@ -59,6 +59,10 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Kubectl],
     },
     Suite {
+        name: "gateway_agent",
+        needs: &[Need::Skiff, Need::Docker, Need::Kubectl, Need::Curl],
+    },
+    Suite {
         name: "dns",
         needs: &[
             Need::Skiff,
