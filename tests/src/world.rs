@@ -19,6 +19,8 @@ pub const EVERYWHERE: (&str, &str) = ("set", "everywhere");
 
 /// Where those pods listen, and where they listen as well.
 pub const PORT: u16 = 8080;
+/// What they call it.
+pub const PORT_NAME: &str = "echo";
 /// The second port.
 pub const OTHER_PORT: u16 = 8081;
 
@@ -101,6 +103,8 @@ impl World {
         for number in 0..nodes {
             let mut pod = given::pod(&format!("p{number}"), ECHO);
             pod["metadata"]["labels"][EVERYWHERE.0] = json!(EVERYWHERE.1);
+            let port = json!({"name": PORT_NAME, "containerPort": PORT});
+            pod["spec"]["containers"][0]["ports"] = json!([port]);
             world.create_pod("default", number, pod);
         }
         world

@@ -204,7 +204,7 @@ fn ingress(name: &str, host: &str, paths: &[(&str, &str)], secret: Option<&str>)
 
 #[test]
 fn each_host_has_its_certificate_and_a_new_one_is_taken_while_a_bad_one_is_not() {
-    let town = Town::start();
+    let mut town = Town::start();
     let (shop, blog) = (Certificate::of(HOST), Certificate::of(OTHER_HOST));
     town.put_secret("shop", &shop.chain, &shop.key);
     town.put_secret("blog", &blog.chain, &blog.key);
@@ -235,6 +235,11 @@ fn each_host_has_its_certificate_and_a_new_one_is_taken_while_a_bad_one_is_not()
     town.put_secret("shop", &Certificate::of(HOST).chain, &next.key);
     let told = town.event("shop", "BadTlsSecret");
     assert!(told.contains("stays in use"), "{told}");
+    town.until_says(HOST, &next, "shop");
+    town.until_says(OTHER_HOST, &blog, "blog");
+
+    // What it knows it goes on serving.
+    town.cluster.server.kill();
     town.until_says(HOST, &next, "shop");
     town.until_says(OTHER_HOST, &blog, "blog");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use skiff_tests::cluster::text;
 use skiff_tests::hosts::Hosts;
 use skiff_tests::skiff::run;
@@ -35,8 +35,8 @@ struct Town {
     world: World,
     pods: Vec<Pod>,
     service: String,
-    // It holds the file that says who is upstream.
-    _folder: tempfile::TempDir,
+    /// It holds the file that says who is upstream.
+    folder: tempfile::TempDir,
 }
 
 #[test]
@@ -60,21 +60,35 @@ impl Town {
         fs::write(&file, nobody).expect("write resolv.conf");
         let flags = ["--resolv-conf", &file.display().to_string()];
         let world = World::new(hosts, NODES, &flags);
-        let all = json!({"metadata": {"name": "far"}, "spec": {"selector": {"app": "p1"},
-            "ports": [{"port": 80, "targetPort": PORT}]}});
-        let service = world.cluster.api().create(SERVICES, &all);
-        let town = Self {
+        let mut town = Self {
             pods: world.pods(),
             world,
-            service: text(&service["spec"]["clusterIP"]),
-            _folder: folder,
+            service: String::new(),
+            folder,
         };
+        town.service = town.create_service("far");
         wait::until("the service is reached", SOON, || town.all_is_well());
         town
     }
 
-    /// Every pod and every host reaches the service, and is told its name.
+    fn resolv_conf(&self) -> String {
+        self.folder.path().join("resolv.conf").display().to_string()
+    }
+
+    /// A service that leads to the last pod; its address.
+    fn create_service(&self, name: &str) -> String {
+        let service = json!({"metadata": {"name": name}, "spec": {"selector": {"app": "p1"},
+            "ports": [{"port": 80, "targetPort": PORT}]}});
+        let service = self.world.cluster.api().create(SERVICES, &service);
+        text(&service["spec"]["clusterIP"])
+    }
+
     fn all_is_well(&self) -> Result<(), String> {
+        self.all_is_well_by("far")
+    }
+
+    /// Every pod and every host reaches the service, and is told its name.
+    fn all_is_well_by(&self, name: &str) -> Result<(), String> {
         let url = format!("http://{}/cgi-bin/name", self.service);
         let pods = self.pods.iter().map(Asker::Pod);
         for asker in pods.chain((0..NODES).map(Asker::Host)) {
@@ -82,29 +96,13 @@ impl Town {
             self.world.curl(asker, &url).expect(&said)?;
         }
         self.pods.iter().try_for_each(|pod| {
-            let seen = self.dig(pod)?.0;
+            let seen = dig(pod, name)?.0;
             if seen == self.service {
                 Ok(())
             } else {
                 Err(seen)
             }
         })
-    }
-
-    /// The service's address by its name, and how many milliseconds it took to tell.
-    fn dig(&self, pod: &Pod) -> Result<(String, u64), String> {
-        let name = "far.default.svc.cluster.local";
-        let mut dig = pod.command("dig");
-        let said = run(dig.args(["+tries=1", "+time=2", name, "A"])).result()?;
-        let mut lines = said.lines();
-        let answer = lines.find(|line| line.starts_with(name));
-        let address = answer.and_then(|line| line.split_whitespace().last());
-        let took = said.split("Query time: ").nth(1);
-        let took = took.and_then(|rest| rest.split(' ').next()?.parse().ok());
-        match (address, took) {
-            (Some(address), Some(took)) => Ok((address.to_owned(), took)),
-            _ => Err(said),
-        }
     }
 
     fn names_are_answered_while_nobody_is_upstream(&self) {
@@ -117,7 +115,7 @@ impl Town {
         // All the time somebody waits for a name that only upstream could tell.
         let mut waiting: Vec<_> = (0..QUESTIONS).map(asks).collect();
         for _ in 0..QUESTIONS {
-            let (seen, took) = self.dig(pod).expect("an answer");
+            let (seen, took) = dig(pod, "far").expect("an answer");
             assert_eq!(seen, self.service);
             assert!(took < NAMED_MAX_MS, "{took} ms");
         }
@@ -159,8 +157,32 @@ impl Town {
             self.world.cluster.agent(&format!("n{node}")).kill();
         }
         wait::throughout("services go on", WATCHED, || self.all_is_well());
-        // Endpoints that nobody follows any more stay where they are.
-        let nodes: Value = self.world.cluster.api().get("/api/v1/nodes");
-        assert_eq!(nodes["items"].as_array().map(Vec::len), Some(NODES));
+        let late = self.create_service("late");
+        for node in 0..NODES {
+            let engine = self.world.engine(node);
+            let flags = ["--resolv-conf", &self.resolv_conf()];
+            let cluster = &mut self.world.cluster;
+            cluster.add_agent_on(node, &format!("n{node}"), &engine, &flags);
+        }
+        self.service = late;
+        wait::until("new agents follow what came meanwhile", SOON, || {
+            self.all_is_well_by("late")
+        });
+    }
+}
+
+/// A service's address by its name, and how many milliseconds it took to tell.
+fn dig(pod: &Pod, service: &str) -> Result<(String, u64), String> {
+    let name = format!("{service}.default.svc.cluster.local");
+    let mut dig = pod.command("dig");
+    let said = run(dig.args(["+tries=1", "+time=2", &name, "A"])).result()?;
+    let mut lines = said.lines();
+    let answer = lines.find(|line| line.starts_with(&name));
+    let address = answer.and_then(|line| line.split_whitespace().last());
+    let took = said.split("Query time: ").nth(1);
+    let took = took.and_then(|rest| rest.split(' ').next()?.parse().ok());
+    match (address, took) {
+        (Some(address), Some(took)) => Ok((address.to_owned(), took)),
+        _ => Err(said),
     }
 }

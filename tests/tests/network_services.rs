@@ -16,7 +16,9 @@ use skiff_tests::netns::{UdpClient, serve_udp};
 use skiff_tests::process::Process;
 use skiff_tests::skiff::run;
 use skiff_tests::wait;
-use skiff_tests::world::{Answer, Asker, EVERYWHERE, OTHER_PORT, PORT, Pod, World, plain};
+use skiff_tests::world::{
+    Answer, Asker, EVERYWHERE, OTHER_PORT, PORT, PORT_NAME, Pod, World, plain,
+};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
@@ -48,6 +50,8 @@ fn services_over_routes() {
     town.local_policies_stay_on_the_node();
     town.a_client_is_sent_where_it_was_sent_before();
     town.names_lead_to_services();
+    town.pods_reach_the_servers();
+    town.each_port_of_a_service_leads_somewhere();
     town.without_endpoints_it_is_refused();
     town.endpoints_by_hand_are_followed();
     town.a_port_of_a_host_has_one_owner();
@@ -263,6 +267,43 @@ impl Town {
         }
     }
 
+    fn pods_reach_the_servers(&self) {
+        for pod in &self.pods {
+            // Who asks without a name is told so, by a server and nobody else.
+            let args = [
+                "--no-fail",
+                "--insecure",
+                "https://kubernetes.default.svc/api/v1/pods",
+            ];
+            let seen = self.world.curl_with(Asker::Pod(pod), &args).said();
+            assert!(
+                seen.as_ref()
+                    .is_ok_and(|seen| seen.contains("Unauthorized") || seen.contains("Forbidden")),
+                "{seen:?}"
+            );
+        }
+    }
+
+    fn each_port_of_a_service_leads_somewhere(&self) {
+        let ports = json!([
+            {"name": "first", "port": 80, "targetPort": PORT_NAME},
+            {"name": "second", "port": 81, "targetPort": OTHER_PORT},
+        ]);
+        let selector = json!({"app": "p2"});
+        let created = service("many", Some(&selector), json!({"ports": ports}));
+        self.api.create(SERVICES, &created);
+        let said = Answer::Said("p2".to_owned());
+        for port in [80, 81] {
+            let name = url(&self.address("many"), port, "name");
+            for asker in self.everybody() {
+                self.until("a port", asker, &name, &said);
+            }
+        }
+        let other = url(&self.address("many"), 82, "name");
+        let seen = self.world.curl(Asker::Pod(&self.pods[0]), &other);
+        assert_eq!(seen, Answer::Refused, "a port that it does not have");
+    }
+
     fn without_endpoints_it_is_refused(&self) {
         let inside = self.url("nobody", "name");
         let node_port = self.url_on(0, "nobody", "name");
@@ -358,23 +399,24 @@ impl Town {
     }
 
     fn a_udp_client_is_led_to_the_endpoint_that_is_left(&self) {
+        let ports = json!([{"port": 53, "targetPort": UDP_PORT, "protocol": "UDP"}]);
+        let selector = json!({"set": "udp"});
+        let created = service("udp", Some(&selector), json!({"ports": ports}));
+        self.api.create(SERVICES, &created);
+        let server: SocketAddr = format!("{}:53", self.address("udp"))
+            .parse()
+            .expect("an address");
+        let client = UdpClient::new(&self.pods[0].namespace(), server);
+        assert!(client.ask().is_err(), "nobody serves yet");
         for (name, node) in [("u1", 1), ("u2", 2)] {
             let mut pod = given::pod(name, FOREVER);
             pod["metadata"]["labels"]["set"] = json!("udp");
             self.world.create_pod("default", node, pod);
         }
-        let ports = json!([{"port": 53, "targetPort": UDP_PORT, "protocol": "UDP"}]);
-        let selector = json!({"set": "udp"});
-        let created = service("udp", Some(&selector), json!({"ports": ports}));
-        self.api.create(SERVICES, &created);
         for name in ["u1", "u2"] {
             let pod = self.world.pod("default", name);
             serve_udp(&pod.namespace(), UDP_PORT, name.to_owned());
         }
-        let server: SocketAddr = format!("{}:53", self.address("udp"))
-            .parse()
-            .expect("an address");
-        let client = UdpClient::new(&self.pods[0].namespace(), server);
         let first = wait::until("some endpoint answers", SOON, || client.ask());
         // It never pauses for as long as the kernel remembers, so nothing is forgotten by itself.
         let gone = self.api.send(&Call::delete(&format!("{PODS}/{first}")));

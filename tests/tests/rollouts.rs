@@ -1,8 +1,10 @@
 //! No request is lost while a service's pods come and go, though they end in the moment they are told
-//! to: whoever sends to them has heard of it before. The load comes from a pod of another node.
+//! to: whoever sends to them has heard of it before, even if that takes a while. The load comes from
+//! a pod of another node.
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use skiff_tests::api::{Api, Call};
 use skiff_tests::cluster::text;
@@ -24,6 +26,9 @@ const FEWER: u32 = 2;
 const SCALINGS: usize = 3;
 const UPDATES: usize = 2;
 
+/// How long the load's node hears of nothing. The pods' nodes wait for it three seconds at most.
+const DEAF: Duration = Duration::from_secs(1);
+
 /// Clients, and how often each of them asks: some hundred requests a second, over as many
 /// connections, so that no moment of a change is without any.
 const CLIENTS: usize = 2;
@@ -37,11 +42,16 @@ const ABRUPT: &str = "mkdir /www; echo here > /www/index.html; trap 'exit 0' TER
 
 #[test]
 fn pods_that_end_at_once_lose_no_request() {
-    let world = World::new(Hosts::new(NODES), NODES, &[]);
+    let mut world = World::new(Hosts::new(NODES), NODES, &[]);
     let client = world.pods().pop().expect("a pod on the last node");
-    let last = format!("/api/v1/nodes/n{}", NODES - 1);
+    let node = format!("n{}", NODES - 1);
     let api = world.cluster.api();
-    patch(&api, &last, &json!({"spec": {"unschedulable": true}}));
+    let unschedulable = format!("/api/v1/nodes/{node}");
+    patch(
+        &api,
+        &unschedulable,
+        &json!({"spec": {"unschedulable": true}}),
+    );
     api.create(DEPLOYMENTS, &deployment());
     let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"},
         "ports": [{"port": 80, "targetPort": PORT}]}});
@@ -62,12 +72,24 @@ fn pods_that_end_at_once_lose_no_request() {
     };
     let inside = |program: &std::path::Path| client.command(&program.display().to_string());
     let load = Steady::start(inside, &[stream], CLIENTS, PACE);
+    let scale = |replicas: u32| {
+        let scaled = json!({"spec": {"replicas": replicas}});
+        patch(&api, &format!("{DEPLOYMENTS}/web"), &scaled);
+    };
     for _ in 0..SCALINGS {
-        for replicas in [FEWER, REPLICAS] {
-            let scaled = json!({"spec": {"replicas": replicas}});
-            patch(&api, &format!("{DEPLOYMENTS}/web"), &scaled);
-            wait_until_whole(&world, replicas);
-        }
+        // A node that hears late goes on sending to pods that are to end.
+        let deaf = world.cluster.agent(&node);
+        deaf.freeze();
+        scale(FEWER);
+        wait::throughout("pods stay while somebody sends to them", DEAF, || {
+            let pods = world.cluster.pods("default", "app=web").len();
+            let all = u32::try_from(pods) == Ok(REPLICAS);
+            all.then_some(()).ok_or_else(|| format!("{pods} are left"))
+        });
+        world.cluster.agent(&node).signal(Signal::CONT);
+        wait_until_whole(&world, FEWER);
+        scale(REPLICAS);
+        wait_until_whole(&world, REPLICAS);
     }
     for number in 0..UPDATES {
         let annotations = json!({"test.skiff.io/update": number.to_string()});
