@@ -101,11 +101,7 @@ impl World {
         cluster.wait_for_nodes(nodes);
         let world = Self { engines, cluster };
         for number in 0..nodes {
-            let mut pod = given::pod(&format!("p{number}"), ECHO);
-            pod["metadata"]["labels"][EVERYWHERE.0] = json!(EVERYWHERE.1);
-            let port = json!({"name": PORT_NAME, "containerPort": PORT});
-            pod["spec"]["containers"][0]["ports"] = json!([port]);
-            world.create_pod("default", number, pod);
+            world.create_pod("default", number, echo(&format!("p{number}")));
         }
         world
     }
@@ -151,29 +147,13 @@ impl World {
     /// If it does not become ready.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Pod {
-        let found = self
-            .cluster
-            .wait_for_pods(namespace, &format!("app={name}"), 1);
-        let pod = &found[0];
-        let node: usize = text(&pod["spec"]["nodeName"])
+        let app = format!("app={name}");
+        let found = self.cluster.wait_for_pods(namespace, &app, 1);
+        let node: usize = text(&found[0]["spec"]["nodeName"])
             .trim_start_matches('n')
             .parse()
             .expect("the number of a node");
-        let engine = self.engine(node);
-        let uid = format!("label=io.skiff.uid={}", text(&pod["metadata"]["uid"]));
-        let named = "label=io.skiff.container";
-        let ps = ["ps", "--quiet", "--no-trunc", "--filter", &uid];
-        let container = engine.docker(&[&ps[..], &["--filter", named]].concat());
-        let container = container.ok().trim().to_owned();
-        let names = engine.docker(&["exec", &container, "/bin/cat", "/etc/resolv.conf"]);
-        let file = format!("{namespace}-{name}-resolv.conf");
-        Pod {
-            name: text(&pod["metadata"]["name"]),
-            address: text(&pod["status"]["podIP"]),
-            resolv_conf: self.cluster.file(&file, &names.ok()).into(),
-            container,
-            engine,
-        }
+        Pod::of(&self.cluster, &found[0], self.engine(node))
     }
 
     /// A command that runs where somebody asks.
@@ -194,11 +174,26 @@ impl World {
     /// `curl` with arguments of the caller's.
     #[must_use]
     pub fn curl_with(&self, asker: Asker<'_>, args: &[&str]) -> Answer {
-        let mut command = self.command(asker, "curl");
-        command.args(["--silent", "--show-error", "--fail"]);
-        command.args(["--max-time", ANSWER_MAX]).args(args);
-        Answer::of(run(&mut command))
+        curl(self.command(asker, "curl"), args)
     }
+}
+
+/// A pod that tells who asks it and who it is.
+#[must_use]
+pub fn echo(name: &str) -> Value {
+    let mut pod = given::pod(name, ECHO);
+    pod["metadata"]["labels"][EVERYWHERE.0] = json!(EVERYWHERE.1);
+    let port = json!({"name": PORT_NAME, "containerPort": PORT});
+    pod["spec"]["containers"][0]["ports"] = json!([port]);
+    pod
+}
+
+/// `curl` as that command, with arguments of the caller's.
+#[must_use]
+pub fn curl(mut command: Command, args: &[&str]) -> Answer {
+    command.args(["--silent", "--show-error", "--fail"]);
+    command.args(["--max-time", ANSWER_MAX]).args(args);
+    Answer::of(run(&mut command))
 }
 
 impl Drop for World {
@@ -239,6 +234,29 @@ fn engines(hosts: &Hosts, count: usize) -> Vec<Dockerd> {
 }
 
 impl Pod {
+    /// A ready pod of a cluster, on the Engine of its node.
+    ///
+    /// # Panics
+    /// If it does not run there.
+    #[must_use]
+    pub fn of(cluster: &Cluster, pod: &Value, engine: Engine) -> Self {
+        let uid = text(&pod["metadata"]["uid"]);
+        let of_pod = format!("label=io.skiff.uid={uid}");
+        let named = "label=io.skiff.container";
+        let ps = ["ps", "--quiet", "--no-trunc", "--filter", &of_pod];
+        let container = engine.docker(&[&ps[..], &["--filter", named]].concat());
+        let container = container.ok().trim().to_owned();
+        let names = engine.docker(&["exec", &container, "/bin/cat", "/etc/resolv.conf"]);
+        let file = format!("{uid}-resolv.conf");
+        Self {
+            name: text(&pod["metadata"]["name"]),
+            address: text(&pod["status"]["podIP"]),
+            resolv_conf: cluster.file(&file, &names.ok()).into(),
+            container,
+            engine,
+        }
+    }
+
     /// A shell in its container.
     ///
     /// # Errors

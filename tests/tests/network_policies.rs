@@ -10,7 +10,7 @@ use skiff_tests::given::{self, FOREVER};
 use skiff_tests::hosts::Hosts;
 use skiff_tests::skiff::run;
 use skiff_tests::wait;
-use skiff_tests::world::{Answer, Asker, OTHER_PORT, PORT, Pod, World};
+use skiff_tests::world::{Answer, Asker, OTHER_PORT, PORT, Pod, World, echo};
 
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies";
@@ -25,6 +25,9 @@ const DROPPED_MAX: &str = "1";
 const NODES: usize = 2;
 const FRIEND: usize = 2;
 const STRANGER: usize = 3;
+
+/// A port of the second node that one of its pods has.
+const HOST_PORT: u16 = 18080;
 
 /// The service that lets hosts in with their own address.
 const DOOR: &str = "door";
@@ -48,8 +51,10 @@ enum To {
     Service,
     /// The same by the port of its node.
     Door,
+    /// A pod that has a port of its host.
+    HostPort,
 }
-use To::{Door, Other, Service};
+use To::{Door, HostPort, Other, Service};
 
 /// Somebody, where they want to go, and whether they get there.
 type Row = (&'static str, To, Way);
@@ -75,6 +80,7 @@ fn policies_say_who_reaches_whom() {
         ("p0", Service, Open),
         ("friend", Door, Open),
         ("stranger", Door, Open),
+        ("stranger", HostPort, Open),
     ];
     town.until("nothing is forbidden", &all_open);
 
@@ -89,6 +95,7 @@ fn policies_say_who_reaches_whom() {
         ("q1", To::Pod("p0"), Closed),
         ("p0", Service, Closed),
         ("friend", Door, Closed),
+        ("friend", HostPort, Closed),
         // It is about what comes in, in one namespace; and a node reaches its own pods.
         ("p0", To::Pod("q0"), Open),
         ("p0", To::Pod("q1"), Open),
@@ -148,6 +155,8 @@ fn policies_say_who_reaches_whom() {
     let by_address = [
         ("friend", Door, Open),
         ("stranger", Door, Closed),
+        ("friend", HostPort, Open),
+        ("stranger", HostPort, Closed),
         ("q0", To::Pod("p0"), Closed),
     ];
     town.until("a range gets in, but not all of it", &by_address);
@@ -201,6 +210,10 @@ impl Town {
             let script = format!("echo {name} > /index.html; httpd -p {PORT} -h /; {FOREVER}");
             world.create_pod("other", node, given::pod(name, &script));
         }
+        let mut pod = echo("h1");
+        let port = json!({"containerPort": PORT, "hostPort": HOST_PORT});
+        pod["spec"]["containers"][0]["ports"] = json!([port]);
+        world.create_pod("default", 1, pod);
         let door = json!({"metadata": {"name": DOOR}, "spec": {"type": "NodePort",
             "selector": {"app": "p1"}, "externalTrafficPolicy": "Local",
             "ports": [{"port": 80, "targetPort": PORT}]}});
@@ -209,6 +222,7 @@ impl Town {
         let pods = vec![
             pod("default", "p0"),
             pod("default", "p1"),
+            pod("default", "h1"),
             pod("other", "q0"),
             pod("other", "q1"),
         ];
@@ -260,6 +274,7 @@ impl Town {
             To::Pod(name) => format!("http://{}:{PORT}/", self.pod(name).address),
             Other(name) => format!("http://{}:{OTHER_PORT}/", self.pod(name).address),
             Service => format!("http://{}/", self.door()),
+            HostPort => format!("http://{}:{HOST_PORT}/", self.world.hosts().address(1)),
             Door => format!("http://{}:{}/", self.world.hosts().address(1), port()),
         }
     }

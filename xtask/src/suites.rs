@@ -122,6 +122,16 @@ pub(crate) const SUITES: &[Suite] = &[
         ],
     },
     Suite {
+        name: "network_shared",
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Network,
+            Need::Curl,
+        ],
+    },
+    Suite {
         name: "network_policies",
         needs: &[
             Need::Skiff,
