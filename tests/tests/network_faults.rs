@@ -44,6 +44,7 @@ fn services_and_names_survive_what_befalls_a_node() {
     let mut town = Town::new();
     town.names_are_answered_while_nobody_is_upstream();
     town.a_table_that_is_gone_is_back_within_seconds();
+    town.leave_to_be_forwarded_is_asked_for_again();
     town.rules_that_are_all_gone_are_back_within_seconds();
     town.without_an_agent_all_goes_on();
 }
@@ -142,6 +143,17 @@ impl Town {
         let delete = format!("nft delete table ip {table}");
         let _nothing = self.world.hosts().ask(0, &delete);
         wait::until("the table is back", REPAIRED_MAX, || self.table(0));
+        wait::until("services are", REPAIRED_MAX, || self.all_is_well());
+    }
+
+    /// An Engine that is started again begins with chains of its own.
+    fn leave_to_be_forwarded_is_asked_for_again(&self) {
+        let _nothing = self.world.hosts().ask(1, "iptables -F DOCKER-USER");
+        wait::until("the leave is there again", REPAIRED_MAX, || {
+            let rules = self.world.hosts().ask(1, "iptables -S DOCKER-USER");
+            let both = rules.matches("skiff-pods").count() == 2;
+            both.then_some(()).ok_or(rules)
+        });
         wait::until("services are", REPAIRED_MAX, || self.all_is_well());
     }
 

@@ -17,7 +17,7 @@ use skiff_tests::process::Process;
 use skiff_tests::skiff::run;
 use skiff_tests::wait;
 use skiff_tests::world::{
-    Answer, Asker, EVERYWHERE, OTHER_PORT, PORT, PORT_NAME, Pod, World, plain,
+    Answer, Asker, BIG, EVERYWHERE, OTHER_PORT, PORT, PORT_NAME, Pod, World, plain,
 };
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -47,6 +47,7 @@ fn services_over_routes() {
     town.everybody_reaches_a_cluster_address();
     town.a_pod_reaches_itself();
     town.node_ports_lead_in_from_outside();
+    town.packets_of_full_size_come_through();
     town.local_policies_stay_on_the_node();
     town.a_client_is_sent_where_it_was_sent_before();
     town.names_lead_to_services();
@@ -64,6 +65,7 @@ fn services_over_vxlan() {
     town.everybody_reaches_a_cluster_address();
     town.a_pod_reaches_itself();
     town.node_ports_lead_in_from_outside();
+    town.packets_of_full_size_come_through();
     town.local_policies_stay_on_the_node();
     town.a_udp_client_is_led_to_the_endpoint_that_is_left();
 }
@@ -174,6 +176,22 @@ impl Town {
         }
     }
 
+    fn packets_of_full_size_come_through(&self) {
+        let inside = format!("http://{}/big", self.address("one"));
+        let port = &self.service("one")["spec"]["ports"][0]["nodePort"];
+        let hosts = self.world.hosts();
+        let from_outside = (0..NODES).map(|node| {
+            let url = format!("http://{}:{port}/big", hosts.address(node));
+            (Asker::Host(OUTSIDE), url)
+        });
+        let from_inside = self.everybody().map(|asker| (asker, inside.clone()));
+        for (asker, url) in from_inside.chain(from_outside) {
+            let size = ["--output", "/dev/null", "--write-out", "%{size_download}"];
+            let seen = self.world.curl_with(asker, &[&size[..], &[&url]].concat());
+            assert_eq!(seen, Answer::Said(BIG.to_string()), "{url}");
+        }
+    }
+
     fn a_pod_reaches_itself(&self) {
         let name = self.url("one", "name");
         let said = Answer::Said("p1".to_owned());
@@ -233,6 +251,29 @@ impl Town {
             let seen = self.who_answers(asker, &name);
             assert_eq!(seen.as_ref().map(BTreeSet::len), Ok(1), "{seen:?}");
         }
+        // The endpoint is one no more, though its pod lives.
+        let asker = Asker::Pod(&self.pods[0]);
+        let first = self.world.curl(asker, &name).said();
+        let first = first.expect("some endpoint answers");
+        self.label(&first, &json!("gone"));
+        wait::until("another endpoint answers", SOON, || {
+            let seen = self.who_answers(asker, &name)?;
+            if seen.len() == 1 && !seen.contains(&first) {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}"))
+            }
+        });
+        self.label(&first, &json!(EVERYWHERE.1));
+    }
+
+    /// Lets services choose a pod, or not.
+    fn label(&self, pod: &str, value: &Value) {
+        let patch = json!({"metadata": {"labels": {EVERYWHERE.0: value}}});
+        let said = self
+            .api
+            .send(&Call::merge(&format!("{PODS}/{pod}"), &patch));
+        assert_eq!(said.status, 200, "{}", said.text());
     }
 
     fn names_lead_to_services(&self) {

@@ -15,6 +15,7 @@ use skiff_tests::wait;
 use skiff_tests::world::{Asker, PORT, World};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const INGRESSES: &str = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
 /// The nodes; the last one has the load and no replica.
@@ -29,6 +30,10 @@ const UPDATES: usize = 2;
 /// How long the load's node hears of nothing. The pods' nodes wait for it three seconds at most.
 const DEAF: Duration = Duration::from_secs(1);
 
+/// Where each node has a gateway, and its port.
+const GATEWAY: &str = "--gateway=0.0.0.0:8090";
+const GATEWAY_PORT: u16 = 8090;
+
 /// Clients, and how often each of them asks: some hundred requests a second, over as many
 /// connections, so that no moment of a change is without any.
 const CLIENTS: usize = 2;
@@ -42,7 +47,7 @@ const ABRUPT: &str = "mkdir /www; echo here > /www/index.html; trap 'exit 0' TER
 
 #[test]
 fn pods_that_end_at_once_lose_no_request() {
-    let mut world = World::new(Hosts::new(NODES), NODES, &[]);
+    let mut world = World::new(Hosts::new(NODES), NODES, &[GATEWAY]);
     let client = world.pods().pop().expect("a pod on the last node");
     let node = format!("n{}", NODES - 1);
     let api = world.cluster.api();
@@ -58,20 +63,26 @@ fn pods_that_end_at_once_lose_no_request() {
     let service = api.create(SERVICES, &service);
     wait_until_whole(&world, REPLICAS);
     let address = format!("{}:80", text(&service["spec"]["clusterIP"]));
-    let url = format!("http://{address}/");
-    wait::until("the service is reached", WHOLE_MAX, || {
-        world.curl(Asker::Pod(&client), &url).said().map(drop)
-    });
+    let backend = json!({"service": {"name": "web", "port": {"number": 80}}});
+    let path = json!({"path": "/", "pathType": "Prefix", "backend": backend});
+    let ingress = json!({"metadata": {"name": "web"},
+        "spec": {"rules": [{"http": {"paths": [path]}}]}});
+    api.create(INGRESSES, &ingress);
+    let gateway = format!("{}:{GATEWAY_PORT}", world.hosts().address(NODES - 1));
+    let streams = [
+        stream("ClusterIP over new connections", false, &address),
+        stream("gateway over new connections", false, &gateway),
+        stream("gateway over kept connections", true, &gateway),
+    ];
+    for address in [&address, &gateway] {
+        let url = format!("http://{address}/");
+        wait::until("the service is reached", WHOLE_MAX, || {
+            world.curl(Asker::Pod(&client), &url).said().map(drop)
+        });
+    }
 
-    let stream = Stream {
-        name: "new".to_owned(),
-        keep: false,
-        address,
-        path: "/".to_owned(),
-        host: None,
-    };
     let inside = |program: &std::path::Path| client.command(&program.display().to_string());
-    let load = Steady::start(inside, &[stream], CLIENTS, PACE);
+    let load = Steady::start(inside, &streams, CLIENTS, PACE);
     let scale = |replicas: u32| {
         let scaled = json!({"spec": {"replicas": replicas}});
         patch(&api, &format!("{DEPLOYMENTS}/web"), &scaled);
@@ -98,14 +109,27 @@ fn pods_that_end_at_once_lose_no_request() {
         wait_until_whole(&world, REPLICAS);
     }
     let accounts = load.stop();
-    let account = &accounts["new"];
-    let failures: Vec<String> = account
-        .failures
-        .iter()
-        .map(|failure| format!("after {} ms: {}", failure.took_ms, failure.why))
-        .collect();
-    assert_eq!(account.failed, 0, "of {}: {failures:#?}", account.sent);
-    assert!(account.sent > 100, "there was a load: {}", account.sent);
+    assert_eq!(accounts.len(), streams.len());
+    for (name, account) in &accounts {
+        let failures: Vec<String> = account
+            .failures
+            .iter()
+            .map(|failure| format!("after {} ms: {}", failure.took_ms, failure.why))
+            .collect();
+        let sent = account.sent;
+        assert_eq!(account.failed, 0, "{name}, of {sent}: {failures:#?}");
+        assert!(sent > 100, "there was a load: {name}, {sent}");
+    }
+}
+
+fn stream(name: &str, keep: bool, address: &str) -> Stream {
+    Stream {
+        name: name.to_owned(),
+        keep,
+        address: address.to_owned(),
+        path: "/".to_owned(),
+        host: None,
+    }
 }
 
 fn patch(api: &Api, path: &str, patch: &Value) {
