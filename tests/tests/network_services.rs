@@ -37,6 +37,13 @@ const OUTSIDE: usize = 3;
 /// Questions after which each of three endpoints was asked, but for one time in a hundred thousand.
 const QUESTIONS: usize = 30;
 
+/// Serves a page on which it says that it is here.
+const SERVES: &str = "mkdir /www; echo here > /www/index.html; exec httpd -f -p 8080 -h /www";
+
+/// How many seconds a slow pod takes to end, and how long it is watched meanwhile.
+const SLOW: u32 = 4;
+const SLOW_WATCHED: Duration = Duration::from_secs(3);
+
 /// A port of the pods that serve UDP, and of the host that a pod asks for.
 const UDP_PORT: u16 = 5300;
 const HOST_PORT: u16 = 18080;
@@ -56,6 +63,8 @@ fn services_over_routes() {
     town.without_endpoints_it_is_refused();
     town.endpoints_by_hand_are_followed();
     town.a_port_of_a_host_has_one_owner();
+    town.who_is_not_ready_is_asked_nothing();
+    town.the_last_endpoint_serves_until_it_ends();
     town.a_udp_client_is_led_to_the_endpoint_that_is_left();
 }
 
@@ -440,14 +449,66 @@ impl Town {
         self.until("the port has a new owner", outside, &url, &said);
     }
 
+    fn who_is_not_ready_is_asked_nothing(&self) {
+        let mut pod = given::pod("shy", SERVES);
+        let probe = json!({"exec": {"command": ["/bin/cat", "/ready"]}, "periodSeconds": 1});
+        pod["spec"]["containers"][0]["readinessProbe"] = probe;
+        let selector = json!({"app": "shy"});
+        let publish = json!({"publishNotReadyAddresses": true});
+        for (name, more) in [("shy", json!({})), ("shy-published", publish)] {
+            self.api
+                .create(SERVICES, &service(name, Some(&selector), more));
+        }
+        self.world.create_pod("default", 1, pod);
+        let url = |service: &str| format!("http://{}/", self.address(service));
+        let asker = Asker::Pod(&self.pods[0]);
+        let (said, refused) = (Answer::Said("here".to_owned()), Answer::Refused);
+        self.until("published anyway", asker, &url("shy-published"), &said);
+        self.until("not ready", asker, &url("shy"), &refused);
+        let node = self.world.engine(1);
+        let inside = |script: &str| {
+            let found = self.world.cluster.pods("default", "app=shy");
+            let pod = Pod::of(&self.world.cluster, &found[0], node.clone());
+            pod.shell(script).expect("a shell in the pod");
+        };
+        inside("echo > /ready");
+        self.until("ready", asker, &url("shy"), &said);
+        inside("rm /ready");
+        self.until("not ready any more", asker, &url("shy"), &refused);
+        self.until("published still", asker, &url("shy-published"), &said);
+    }
+
+    fn the_last_endpoint_serves_until_it_ends(&self) {
+        let slow = format!("trap 'sleep {SLOW}; exit 0' TERM; ({SERVES}) & wait");
+        let mut pod = given::pod("slow", &slow);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(30);
+        self.world.create_pod("default", 1, pod);
+        let selector = json!({"app": "slow"});
+        let created = service("slow", Some(&selector), json!({}));
+        self.api.create(SERVICES, &created);
+        let url = format!("http://{}/", self.address("slow"));
+        let said = Answer::Said("here".to_owned());
+        let asker = Asker::Pod(&self.pods[0]);
+        self.until("it serves", asker, &url, &said);
+        let gone = self.api.send(&Call::delete(&format!("{PODS}/slow")));
+        assert_eq!(gone.status, 200, "{}", gone.text());
+        // Where nobody else serves, who is leaving is better than nobody.
+        wait::throughout("the last one serves", SLOW_WATCHED, || {
+            self.world.curl(asker, &url).expect(&said)
+        });
+        self.until("it has ended", asker, &url, &Answer::Refused);
+    }
+
     fn a_udp_client_is_led_to_the_endpoint_that_is_left(&self) {
         let ports = json!([{"port": 53, "targetPort": UDP_PORT, "protocol": "UDP"}]);
         let selector = json!({"set": "udp"});
-        let created = service("udp", Some(&selector), json!({"ports": ports}));
+        let created = service(
+            "udp",
+            Some(&selector),
+            json!({"type": "NodePort", "ports": ports}),
+        );
         self.api.create(SERVICES, &created);
-        let server: SocketAddr = format!("{}:53", self.address("udp"))
-            .parse()
-            .expect("an address");
+        let server = udp_address(&self.address("udp"), &json!(53));
         let client = UdpClient::new(&self.pods[0].namespace(), server);
         assert!(client.ask().is_err(), "nobody serves yet");
         for (name, node) in [("u1", 1), ("u2", 2)] {
@@ -460,12 +521,22 @@ impl Town {
             serve_udp(&pod.namespace(), UDP_PORT, name.to_owned());
         }
         let first = wait::until("some endpoint answers", SOON, || client.ask());
-        // It never pauses for as long as the kernel remembers, so nothing is forgotten by itself.
+        let port = &self.service("udp")["spec"]["ports"][0]["nodePort"];
+        let from_outside = udp_address(&self.world.hosts().address(0), port);
+        let namespace = self.world.hosts().namespace_file(OUTSIDE);
+        let outside = wait::until("the same endpoint answers outside", SOON, || {
+            let client = UdpClient::new(&namespace, from_outside);
+            let seen = client.ask()?;
+            if seen == first { Ok(client) } else { Err(seen) }
+        });
+        // They never pause for as long as the kernel remembers, so nothing is forgotten by itself.
         let gone = self.api.send(&Call::delete(&format!("{PODS}/{first}")));
         assert_eq!(gone.status, 200, "{}", gone.text());
-        wait::until("the other endpoint answers", SOON, || {
-            let seen = client.ask()?;
-            if seen == first { Err(seen) } else { Ok(()) }
+        wait::until("the other endpoint answers both", SOON, || {
+            [&client, &outside].into_iter().try_for_each(|client| {
+                let seen = client.ask()?;
+                if seen == first { Err(seen) } else { Ok(()) }
+            })
         });
         let other = if first == "u1" { "u2" } else { "u1" };
         let fresh = UdpClient::new(&self.pods[0].namespace(), server);
@@ -474,6 +545,10 @@ impl Town {
             if seen == other { Ok(()) } else { Err(seen) }
         });
     }
+}
+
+fn udp_address(host: &str, port: &Value) -> SocketAddr {
+    format!("{host}:{port}").parse().expect("an address")
 }
 
 fn url(host: &str, port: u16, script: &str) -> String {
