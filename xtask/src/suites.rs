@@ -59,6 +59,10 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Kubectl],
     },
     Suite {
+        name: "gateway_agent",
+        needs: &[Need::Skiff, Need::Docker, Need::Kubectl, Need::Curl],
+    },
+    Suite {
         name: "dns",
         needs: &[
             Need::Skiff,
@@ -102,6 +106,64 @@ pub(crate) const SUITES: &[Suite] = &[
             Need::Docker,
             Need::SecondEngine,
             Need::Busybox,
+            Need::Curl,
+        ],
+    },
+    Suite {
+        name: "network_services",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+            Need::Curl,
+            Need::Dig,
+        ],
+    },
+    Suite {
+        name: "network_shared",
+        needs: &[
+            Need::Skiff,
+            Need::Docker,
+            Need::Busybox,
+            Need::Network,
+            Need::Curl,
+        ],
+    },
+    Suite {
+        name: "network_policies",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+            Need::Curl,
+            Need::Dig,
+        ],
+    },
+    Suite {
+        name: "network_faults",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+            Need::Curl,
+            Need::Dig,
+        ],
+    },
+    Suite {
+        name: "rollouts",
+        needs: &[
+            Need::Skiff,
+            Need::Hosts,
+            Need::Docker,
+            Need::SecondEngine,
+            Need::Busybox,
+            Need::Curl,
         ],
     },
     Suite {

@@ -34,6 +34,8 @@ pub(crate) enum Need {
     Faketime,
     /// `dig`, to ask a resolver.
     Dig,
+    /// `curl`, as a client that everybody knows.
+    Curl,
     /// The right to make network namespaces, and the tools for it.
     Hosts,
     /// The right to say where packets go, and the program for it.
@@ -59,6 +61,7 @@ pub(crate) fn provide(need: Need) -> Done {
         Need::SecondEngine => root("starting a Docker Engine"),
         Need::Faketime => installed("faketime", "faketime"),
         Need::Dig => installed("dig", "dnsutils"),
+        Need::Curl => installed("curl", "curl"),
         Need::Hosts => hosts(),
         Need::Network => network(),
         Need::Nginx => installed("nginx", "nginx-light"),
