@@ -137,7 +137,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             // Endpoints are on the same network: one that has not answered by then is gone.
-            connect_timeout: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(300),
             body_max: Some(16 << 20),

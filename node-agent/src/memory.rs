@@ -1,7 +1,7 @@
 //! What the agent knows beside the runtime's list: starts that failed, verdicts of probes, last
 //! words of the dead. All of it may be lost with the process; it is only ever about pace and words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +155,12 @@ impl Failures {
 
 /// The verdicts of probes, by container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health(pub BTreeMap<ContainerId, Verdict>);
+pub struct Health {
+    /// What the probes say.
+    pub verdicts: BTreeMap<ContainerId, Verdict>,
+    /// Those that the runtime said have ended, while its list still shows them running.
+    pub ended: BTreeSet<ContainerId>,
+}
 
 /// What the probes of a container say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +182,9 @@ impl Health {
             ready: !part.has_startup && !part.has_readiness,
             condemned: None,
         };
-        self.0.get(id).cloned().unwrap_or_else(unknown)
+        let mut verdict = self.verdicts.get(id).cloned().unwrap_or_else(unknown);
+        verdict.ready &= !self.ended.contains(id);
+        verdict
     }
 }
 

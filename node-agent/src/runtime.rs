@@ -132,6 +132,8 @@ pub trait Runtime: Send + Sync + 'static {
 pub struct Wake {
     /// The uid of the pod it happened to.
     pub pod_uid: Arc<str>,
+    /// The container, if what happened is that it ended. A list may go on showing it for a while.
+    pub ended: Option<ContainerId>,
 }
 
 /// Which part of a container's log is wanted.

@@ -19,8 +19,9 @@ use super::Endpoint;
 use crate::body::{Payload, Stalled};
 use crate::clock::Clock;
 
-/// Bytes sent that a live host has acknowledged within this; else the host is lost. Milliseconds.
-const UNACKNOWLEDGED_MS: u32 = 4_000;
+/// Bytes sent that a live host has acknowledged within this; else the host is lost, and its requests
+/// go elsewhere before those who ask lose patience. Milliseconds: some retransmissions.
+const UNACKNOWLEDGED_MS: u32 = 1_500;
 
 /// The largest head of an answer: generous, but not for free.
 const HEAD_MAX: usize = 64 * 1024;

@@ -22,9 +22,10 @@ use crate::identity::{Home, Identity, wall_clock};
 use crate::memory::Failures;
 use crate::network::{Isolation, Network, NetworkState};
 use crate::node::{Facts, NodeKeeper};
+use crate::probe::{Endings, Probes};
 use crate::reconcile::{EngineState, Reconciler, View};
 use crate::work::{Names, Tools};
-use crate::{events, probe::Probes, resolver, runtime::Runtime, servers::Servers};
+use crate::{events, resolver, runtime::Runtime, servers::Servers};
 use crate::{statuses::Statuses, tunnel::Tunnel, volumes::Volumes};
 
 /// Images pulled at once: more of them share the same wire.
@@ -103,7 +104,6 @@ impl Agent {
         let until = stop.clone();
         self.tasks
             .spawn(async move { keeper.run(links, until).await });
-        self.tasks.spawn(listen(Arc::clone(&self.runtime), wake));
         gateway
     }
 
@@ -171,11 +171,15 @@ impl Agent {
             network: hears.network,
             isolation: hears.isolation,
         };
+        let (runtime, wake) = (&self.runtime, &hears.wake);
+        let probes = Probes::new(Arc::clone(runtime), events, Arc::clone(wake));
+        let listen = listen(Arc::clone(runtime), probes.endings(), Arc::clone(wake));
+        self.tasks.spawn(listen);
         let reconciler = Reconciler {
             tools: Arc::new(tools),
             desired,
-            wake: Arc::clone(&hears.wake),
-            probes: Probes::new(Arc::clone(&self.runtime), events, hears.wake),
+            wake: hears.wake,
+            probes,
             statuses: statuses.clone(),
             scheme: self.facts.engine.runtime_name.clone(),
             view,
@@ -218,10 +222,13 @@ impl Agent {
 }
 
 /// Turns what the engine reports into wake-ups; an engine that comes back is one as well.
-async fn listen(runtime: Arc<dyn Runtime>, wake: Arc<Notify>) {
+async fn listen(runtime: Arc<dyn Runtime>, endings: Endings, wake: Arc<Notify>) {
     loop {
         let mut events = runtime.events();
-        while let Some(Ok(_)) = events.next().await {
+        while let Some(Ok(event)) = events.next().await {
+            if let Some(id) = event.ended {
+                endings.note(id);
+            }
             wake.notify_one();
         }
         tokio::time::sleep(ENGINE_RETRY).await;

@@ -494,7 +494,10 @@ fn probes_and_new_images_end_containers() {
     ];
     for (name, parts, exists, verdict, expected) in cases {
         let (desired, sights, failures) = (Pods::new(), Sights::new(), Failures::default());
-        let health = Health([(ContainerId("a0".into()), verdict)].into());
+        let health = Health {
+            verdicts: [(ContainerId("a0".into()), verdict)].into(),
+            ..Health::default()
+        };
         let world = World {
             desired: &desired,
             sights: &sights,

@@ -26,13 +26,13 @@ pub(super) struct Board {
 
 impl Board {
     pub(super) fn set(&self, id: &ContainerId, verdict: Verdict) {
-        self.lock().0.insert(id.clone(), verdict);
+        self.lock().verdicts.insert(id.clone(), verdict);
     }
 
     /// Changes a verdict, and wakes whoever decides if that made a difference.
     pub(super) fn change(&self, id: &ContainerId, change: impl FnOnce(&mut Verdict)) {
         let mut health = self.lock();
-        let Some(verdict) = health.0.get_mut(id) else {
+        let Some(verdict) = health.verdicts.get_mut(id) else {
             return;
         };
         let before = verdict.clone();
@@ -42,8 +42,23 @@ impl Board {
         }
     }
 
+    fn end(&self, id: ContainerId) {
+        self.lock().ended.insert(id);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the runtime's word that containers have ended. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Endings(Arc<Board>);
+
+impl Endings {
+    /// This one has.
+    pub fn note(&self, id: ContainerId) {
+        self.0.end(id);
     }
 }
 
@@ -69,6 +84,12 @@ impl Probes {
             board,
             tasks: BTreeMap::new(),
         }
+    }
+
+    /// Where the runtime's word goes that a container has ended: from then on it is not ready.
+    #[must_use]
+    pub fn endings(&self) -> Endings {
+        Endings(Arc::clone(&self.board))
     }
 
     /// The verdicts so far.
@@ -107,7 +128,9 @@ impl Probes {
             }
         }
         self.tasks = running;
-        self.board.lock().0.retain(|id, _| kept.contains(id));
+        let mut health = self.board.lock();
+        health.verdicts.retain(|id, _| kept.contains(id));
+        health.ended.retain(|id| kept.contains(id));
     }
 
     fn begin(

@@ -84,12 +84,16 @@ fn sight(words: &str) -> Sight {
 }
 
 fn reported(pod: &DesiredPod, sight: &Sight, failures: &Failures) -> PodStatus {
+    judged(pod, sight, failures, &Health::default())
+}
+
+fn judged(pod: &DesiredPod, sight: &Sight, failures: &Failures, health: &Health) -> PodStatus {
     let words = LastWords::from([(ContainerId("a1".into()), Arc::from("no database"))]);
     status(&Facts {
         pod,
         sight,
         failures,
-        health: &Health::default(),
+        health,
         last_words: &words,
         node_ip: Some([192, 168, 0, 1].into()),
         scheme: "docker",
@@ -128,6 +132,26 @@ fn show(status: &PodStatus) -> String {
         holds.join(" "),
         containers.join(", ")
     )
+}
+
+#[test]
+fn what_has_ended_is_not_ready_though_the_list_shows_it_still() {
+    let plain = json!({"containers": [{"name": "a", "image": "shop:1"}]});
+    let health = Health {
+        ended: [ContainerId("a0".into())].into(),
+        ..Health::default()
+    };
+    let (pod, failures) = (pod(plain, json!({})), Failures::default());
+    for (exists, expected) in [
+        ("sb0 a0+", "Running [Initialized] a#0 running"),
+        (
+            "sb0 a0=1 a1+",
+            "Running [Initialized Ready ContainersReady] a#1 running",
+        ),
+    ] {
+        let status = judged(&pod, &sight(exists), &failures, &health);
+        assert_eq!(show(&status), expected);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Why a try failed, and who is to blame: the endpoint, the client, or nobody.
 
+use std::io;
 use std::net::SocketAddr;
 
 use http::Request;
@@ -50,11 +51,25 @@ pub(super) fn failed(unsent: Unsent, is_kept: bool, progress: Option<&Progress>)
         (None, false) => Failure::Broken,
     };
     let by_client = progress.and_then(fault_of_client).is_some();
+    // It may close a kept connection at any time; but it has to be there.
+    let is_at_fault = !is_kept || is_silent(&unsent.error);
     Failed {
         failure,
         request,
-        is_its_fault: !is_kept && !by_client,
+        is_its_fault: is_at_fault && !by_client,
     }
+}
+
+/// Whether a host did not even acknowledge what was sent to it.
+fn is_silent(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::TimedOut;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// What the client did wrong with the request's body.

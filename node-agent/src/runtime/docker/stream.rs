@@ -25,7 +25,9 @@ const EXEC_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const EXIT_CODE_POLL: Duration = Duration::from_millis(10);
 
 /// The changes that can alter what a list shows.
-const EVENTS: [&str; 5] = ["create", "start", "oom", "die", "destroy"];
+const EVENTS: [&str; 5] = ["create", "start", "oom", ENDED, "destroy"];
+/// The one that says that a container's process is gone.
+const ENDED: &str = "die";
 
 /// A container's log.
 pub(super) fn logs(docker: &Docker, id: &ContainerId, options: &LogOptions) -> Answers<LogChunk> {
@@ -81,9 +83,11 @@ pub(super) fn events(docker: &Docker, owner: &Owner) -> Answers<Wake> {
 }
 
 fn wake(event: EventMessage) -> Option<Wake> {
-    let mut attributes = event.actor?.attributes?;
+    let actor = event.actor?;
+    let ended = event.action.is_some_and(|action| action == ENDED);
     Some(Wake {
-        pod_uid: attributes.remove(UID)?.into(),
+        pod_uid: actor.attributes?.remove(UID)?.into(),
+        ended: actor.id.filter(|_| ended).map(|id| ContainerId(id.into())),
     })
 }
 

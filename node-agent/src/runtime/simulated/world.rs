@@ -422,6 +422,7 @@ impl World {
             // An error means that nobody listens any more, which is nobody's fault.
             drop(wakes.send(Wake {
                 pod_uid: Arc::clone(uid),
+                ended: None,
             }));
         }
     }
