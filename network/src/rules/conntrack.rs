@@ -1,6 +1,8 @@
-//! The kernel remembers where it sent a client's UDP packets, and goes on sending them there after
-//! the endpoint is gone, for as long as the client keeps talking. So what it remembers is forgotten
-//! when the endpoint goes. (A TCP client notices by itself.)
+//! The kernel remembers where it sent a client's packets, and goes on sending them there after the
+//! endpoint is gone. A UDP client that keeps talking would never be led elsewhere, and a TCP client
+//! that asks for a connection with a host that fell silent would ask it again and again, as would
+//! whoever gets its port next. So what is remembered is forgotten when the endpoint goes; of TCP only
+//! what had no answer. (A TCP client that had one notices by itself.)
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,9 +22,10 @@ const CONNECTIONS: u16 = 1 << 8;
 const ENTRY: u16 = CONNECTIONS;
 const GET: u16 = CONNECTIONS | 1;
 const DELETE: u16 = CONNECTIONS | 2;
-/// Attributes of an entry: both directions, and what tells it from later ones alike.
+/// Attributes of an entry: both directions, how far it is, and what tells it from later ones alike.
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
+const STATUS: u16 = 3;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 /// Attributes of a direction.
@@ -33,38 +36,62 @@ const DESTINATION: u16 = 2;
 const PROTOCOL: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
-/// UDP's number.
+/// The protocols' numbers.
+const TCP: u8 = 6;
 const UDP: u8 = 17;
+/// The bit of the status that says that there was an answer.
+const ANSWERED: u32 = 1 << 1;
 
-/// A UDP port of a service: how it is reached, and who serves it now.
+/// A port of a service whose clients may have to be led elsewhere: how it is reached, and who serves
+/// it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UdpPort {
+pub(super) struct LeftPort {
+    protocol: u8,
     addresses: Vec<Ipv4Addr>,
     port: u16,
     node_port: Option<u16>,
     backends: BTreeSet<(Ipv4Addr, u16)>,
 }
 
-/// The UDP ports that some services have, or had before; with those who serve them now.
-pub(super) fn udp_ports<'a>(
+/// The ports of some services that an endpoint may have left, those that the services had before
+/// included; with those who serve them now. Of TCP only where one is lost: looking through all that
+/// is remembered takes its time, and one that says goodbye answers to the end.
+pub(super) fn left_ports<'a>(
     before: Option<&Catalog>,
     now: &Catalog,
     services: impl Iterator<Item = &'a ServiceKey>,
-) -> Vec<UdpPort> {
+) -> Vec<LeftPort> {
     let mut found = Vec::new();
     for key in services {
         let then = before.and_then(|before| before.service(key));
         for service in then.into_iter().chain(now.service(key)) {
-            let udp = |port: &&Port| port.protocol == Protocol::Udp;
-            let ports = service.ports.iter().filter(udp);
-            found.extend(ports.filter_map(|port| udp_port(now, service, port)));
+            let left = |port: &&Port| match port.protocol {
+                Protocol::Udp => true,
+                Protocol::Tcp => before.is_some_and(|before| loses(before, now, key, port)),
+                Protocol::Sctp => false,
+            };
+            let ports = service.ports.iter().filter(left);
+            found.extend(ports.filter_map(|port| left_port(now, service, port)));
         }
     }
     found.dedup();
     found
 }
 
-fn udp_port(now: &Catalog, service: &Service, port: &Port) -> Option<UdpPort> {
+/// Whether somebody who served a port does so no more, and has not said that it would leave.
+fn loses(before: &Catalog, now: &Catalog, key: &ServiceKey, port: &Port) -> bool {
+    let served = before.backends(key, port);
+    let serves = now.backends(key, port);
+    let leaves = |address: IpAddr| {
+        let mut endpoints = now.slices_of(key).flat_map(|slice| &slice.endpoints);
+        endpoints.any(|endpoint| endpoint.address == address && endpoint.terminating)
+    };
+    served
+        .iter()
+        .any(|backend| !serves.contains(backend) && !leaves(backend.address))
+}
+
+fn left_port(now: &Catalog, service: &Service, port: &Port) -> Option<LeftPort> {
     let Reach::ClusterIp(inside) = &service.reach else {
         return None;
     };
@@ -78,7 +105,12 @@ fn udp_port(now: &Catalog, service: &Service, port: &Port) -> Option<UdpPort> {
         None => Vec::new(),
     };
     let backends = backends.iter();
-    Some(UdpPort {
+    Some(LeftPort {
+        protocol: match port.protocol {
+            Protocol::Tcp => TCP,
+            Protocol::Udp => UDP,
+            Protocol::Sctp => return None,
+        },
         addresses: inside
             .iter()
             .chain(&service.external_ips)
@@ -95,15 +127,18 @@ fn udp_port(now: &Catalog, service: &Service, port: &Port) -> Option<UdpPort> {
 /// Ports whose clients have yet to be led elsewhere: what the kernel would not do is tried again.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    ports: Vec<UdpPort>,
+    ports: Vec<LeftPort>,
     failing: bool,
 }
 
 impl Pending {
     /// Adds ports. What is known of one now replaces what was known of it before: clients must not
     /// be led away from those who have come to serve it meanwhile.
-    pub(super) fn add(&mut self, ports: Vec<UdpPort>) {
-        let identity = |one: &UdpPort| (one.addresses.clone(), one.port, one.node_port);
+    pub(super) fn add(&mut self, ports: Vec<LeftPort>) {
+        let identity = |one: &LeftPort| {
+            let ways = (one.addresses.clone(), one.port, one.node_port);
+            (one.protocol, ways)
+        };
         let new: BTreeSet<_> = ports.iter().map(identity).collect();
         self.ports.retain(|one| !new.contains(&identity(one)));
         self.ports.extend(ports);
@@ -128,15 +163,15 @@ impl Pending {
             Ok(count) => {
                 self.ports.clear();
                 if count > 0 {
-                    tracing::debug!(count, "led UDP clients away from endpoints that left");
+                    tracing::debug!(count, "led clients away from endpoints that left");
                 }
             }
             Err(error) if failed_before => {
-                tracing::debug!(%error, "still cannot lead UDP clients away");
+                tracing::debug!(%error, "still cannot lead clients away");
             }
             Err(error) => tracing::warn!(
                 %error,
-                "cannot lead UDP clients away from endpoints that left; will retry"
+                "cannot lead clients away from endpoints that left; will retry"
             ),
         }
     }
@@ -145,6 +180,7 @@ impl Pending {
 /// One direction of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Direction {
+    pub(super) protocol: u8,
     pub(super) source: (Ipv4Addr, u16),
     pub(super) destination: (Ipv4Addr, u16),
 }
@@ -153,7 +189,7 @@ pub(super) struct Direction {
 /// them because there was none.
 pub(super) fn is_stale(
     node: &NodeView,
-    ports: &[UdpPort],
+    ports: &[LeftPort],
     original: Direction,
     reply: Direction,
 ) -> bool {
@@ -161,7 +197,10 @@ pub(super) fn is_stale(
     let pod = node.cluster_cidr.contains(IpAddr::V4(reply.source.0));
     let translated_to_pod = pod && reply.source.0 != address;
     let own = node.addresses.contains(&IpAddr::V4(address));
-    ports.iter().any(|port| {
+    let mut alike = ports
+        .iter()
+        .filter(|port| port.protocol == original.protocol);
+    alike.any(|port| {
         let inside = port.port == number && port.addresses.contains(&address);
         let outside = port.node_port == Some(number) && (own || translated_to_pod);
         (inside || outside) && !port.backends.contains(&reply.source)
@@ -169,7 +208,7 @@ pub(super) fn is_stale(
 }
 
 /// Has the kernel forget what is stale, and says how much that was.
-async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usize> {
+async fn forget(node: &NodeView, ports: &[LeftPort]) -> io::Result<usize> {
     let mut socket = Socket::open(Some(NETFILTER), 0)?;
     socket.send(&message(GET, REQUEST | ALL, &FILTERING))?;
     let mut stale = Vec::new();
@@ -196,16 +235,13 @@ async fn forget(node: &NodeView, ports: &[UdpPort]) -> io::Result<usize> {
 }
 
 /// The request to forget an entry, if that is stale.
-fn deletion(node: &NodeView, ports: &[UdpPort], body: &[u8]) -> Option<Vec<u8>> {
+fn deletion(node: &NodeView, ports: &[LeftPort], body: &[u8]) -> Option<Vec<u8>> {
     let all = body.get(FILTERING.len()..)?;
     let original = attribute(all, ORIGINAL)?;
-    let stale = is_stale(
-        node,
-        ports,
-        direction(original)?,
-        direction(attribute(all, REPLY)?)?,
-    );
-    if !stale {
+    let there = direction(original)?;
+    if !is_stale(node, ports, there, direction(attribute(all, REPLY)?)?)
+        || there.protocol == TCP && is_answered(all)
+    {
         return None;
     }
     let mut request = FILTERING.to_vec();
@@ -218,13 +254,19 @@ fn deletion(node: &NodeView, ports: &[UdpPort], body: &[u8]) -> Option<Vec<u8>> 
     Some(request)
 }
 
-/// A direction of a UDP connection; nothing for other protocols.
+/// Whether there was an answer; if that is not known, as if there was.
+fn is_answered(all: &[u8]) -> bool {
+    let status = attribute(all, STATUS).and_then(|bytes| bytes.try_into().ok());
+    status.is_none_or(|bytes| u32::from_be_bytes(bytes) & ANSWERED != 0)
+}
+
+/// A direction of a connection by TCP or UDP; nothing for other protocols.
 fn direction(bytes: &[u8]) -> Option<Direction> {
     let addresses = attribute(bytes, ADDRESSES)?;
     let ports = attribute(bytes, PORTS)?;
-    if attribute(ports, PROTOCOL)? != [UDP] {
+    let [protocol @ (TCP | UDP)] = *attribute(ports, PROTOCOL)? else {
         return None;
-    }
+    };
     let address = |kind| {
         let bytes: [u8; 4] = attribute(addresses, kind)?.try_into().ok()?;
         Some(Ipv4Addr::from(bytes))
@@ -234,6 +276,7 @@ fn direction(bytes: &[u8]) -> Option<Direction> {
         Some(u16::from_be_bytes(bytes))
     };
     Some(Direction {
+        protocol,
         source: (address(SOURCE)?, port(SOURCE_PORT)?),
         destination: (address(DESTINATION)?, port(DESTINATION_PORT)?),
     })
@@ -243,10 +286,11 @@ fn direction(bytes: &[u8]) -> Option<Direction> {
 mod tests {
     use std::io;
 
-    use super::{Pending, UdpPort};
+    use super::{LeftPort, Pending};
 
-    fn port(number: u16, backend: u8) -> UdpPort {
-        UdpPort {
+    fn port(number: u16, backend: u8) -> LeftPort {
+        LeftPort {
+            protocol: super::UDP,
             addresses: vec![[10, 43, 0, 9].into()],
             port: number,
             node_port: None,

@@ -84,7 +84,7 @@ struct Work {
     /// Nothing, if what the kernel has is not known.
     held: Option<Held>,
     stamp: Stamp,
-    /// UDP ports whose clients are still led to endpoints that left.
+    /// Ports whose clients are still led to endpoints that left.
     pending: Pending,
     /// Counts what others did to the table.
     others: watch::Receiver<u64>,
@@ -164,7 +164,7 @@ impl Work {
             let table = Arc::clone(&self.keeper.node.table);
             self.apply(text::transaction(&table, &changes)).await?;
         }
-        let ports = conntrack::udp_ports(Some(&held.catalog), &catalog, changed.iter());
+        let ports = conntrack::left_ports(Some(&held.catalog), &catalog, changed.iter());
         self.pending.add(ports);
         self.pending.forget(&self.keeper.node).await;
         self.hold(wanted, catalog, policies);
@@ -179,7 +179,7 @@ impl Work {
         let table = super::table(&catalog, &self.keeper.node, &policies);
         self.apply(text::whole(&table)).await?;
         let all = catalog.services().map(|service| &service.key);
-        let ports = conntrack::udp_ports(None, &catalog, all);
+        let ports = conntrack::left_ports(None, &catalog, all);
         self.pending.add(ports);
         self.pending.forget(&self.keeper.node).await;
         self.hold(table, catalog, policies);

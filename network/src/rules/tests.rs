@@ -8,7 +8,7 @@ use skiff_api::Kind;
 use skiff_client::Event;
 
 use self::kernel::Kernel;
-use super::conntrack::{Direction, is_stale, udp_ports};
+use super::conntrack::{Direction, is_stale, left_ports};
 use super::{NodeView, Policies, Table, diff, table, transaction, whole};
 use crate::Catalog;
 
@@ -265,7 +265,7 @@ fn what_is_remembered_of_udp_is_stale_when_nobody_serves_there() {
     };
     let (before, now) = (catalog(&[said(&[2, 3])]), catalog(&[said(&[3])]));
     let changed = now.changed_since(&before);
-    let ports = udp_ports(Some(&before), &now, changed.iter());
+    let ports = left_ports(Some(&before), &now, changed.iter());
     let cases = [
         "stale: 10.43.0.9:80 10.42.0.2:8080 led to one that left",
         "right: 10.43.0.9:80 10.42.1.3:8080 led to one that stays",
@@ -283,14 +283,69 @@ fn what_is_remembered_of_udp_is_stale_when_nobody_serves_there() {
         let pair = |at: SocketAddrV4| (*at.ip(), at.port());
         let client = pair(at("10.42.0.7:40000"));
         let original = Direction {
+            protocol: 17,
             source: client,
             destination: pair(at(words[1])),
         };
         let reply = Direction {
+            protocol: 17,
             source: pair(at(words[2])),
             destination: client,
         };
         let stale = is_stale(&view(), &ports, original, reply);
         assert_eq!(stale, case.starts_with("stale"), "{case}");
+    }
+}
+
+#[test]
+fn tcp_clients_are_led_away_only_from_those_that_are_lost() {
+    let service = json!({"metadata": {"name": "web", "namespace": "d"},
+        "spec": {"clusterIP": "10.43.0.9", "ports": [{"name": "p", "port": 80}]}});
+    // Two endpoints: one that stays, and one in some condition or not there at all.
+    let catalog = |other: Option<Value>| {
+        let mut catalog = Catalog::default();
+        catalog.apply(Kind::Service, Event::Applied(service.clone()));
+        let endpoint = |ip: &str, conditions| json!({"addresses": [ip], "conditions": conditions});
+        let mut endpoints = vec![endpoint("10.42.0.2", json!({"ready": true}))];
+        endpoints.extend(other.map(|conditions| endpoint("10.42.1.3", conditions)));
+        let slice = json!({"metadata": {"name": "web", "namespace": "d", "resourceVersion": "1",
+                "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4", "endpoints": endpoints,
+            "ports": [{"name": "p", "port": 8080, "protocol": "TCP"}]});
+        catalog.apply(Kind::EndpointSlice, Event::Applied(slice));
+        catalog
+    };
+    let ready = || Some(json!({"ready": true}));
+    let leaves = || Some(json!({"ready": false, "serving": true, "terminating": true}));
+    let cases = [
+        (
+            "its node is lost",
+            ready(),
+            Some(json!({"ready": false})),
+            1,
+        ),
+        ("it is gone all at once", ready(), None, 1),
+        ("it leaves", ready(), leaves(), 0),
+        ("it has left", leaves(), None, 0),
+        ("it comes", None, ready(), 0),
+    ];
+    for (name, then, other, expected) in cases {
+        let (before, now) = (catalog(then), catalog(other));
+        let changed = now.changed_since(&before);
+        let ports = left_ports(Some(&before), &now, changed.iter());
+        // Those of the service as it was, and as it is.
+        assert!(ports.len().min(1) == expected, "{name}: {ports:?}");
+        let direction = |source, destination| Direction {
+            protocol: 6,
+            source: (source, 40_000),
+            destination: (destination, 80),
+        };
+        let there = direction([10, 42, 0, 7].into(), [10, 43, 0, 9].into());
+        let back = Direction {
+            source: ([10, 42, 1, 3].into(), 8080),
+            ..direction([0; 4].into(), [10, 42, 0, 7].into())
+        };
+        let stale = is_stale(&view(), &ports, there, back);
+        assert_eq!(stale, expected == 1, "{name}");
     }
 }
