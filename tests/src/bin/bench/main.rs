@@ -18,6 +18,7 @@ mod rollout;
 mod servers;
 mod services;
 mod slowdisk;
+mod viewpoint;
 
 use std::process::ExitCode;
 

@@ -2,12 +2,11 @@
 //! was removed, and how soon names are answered, while a thousand other services are there.
 
 use std::net::Ipv4Addr;
-use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use skiff_tests::api::{Api, Call};
-use skiff_tests::cluster::{Cluster, condition, items, text};
+use skiff_tests::cluster::{Cluster, items, text};
 use skiff_tests::given::{self, BUSYBOX};
 use skiff_tests::steady::{Account, Steady, Stream};
 use skiff_tests::wait;
@@ -15,6 +14,7 @@ use skiff_tests::wait;
 use crate::load::{self, Until};
 use crate::names;
 use crate::report::Row;
+use crate::viewpoint::{PODS, Viewpoint, wait_until_ready};
 
 const NODES: usize = 3;
 /// The other services, each with so many endpoints.
@@ -27,7 +27,6 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long is asked on after a pod was ready or gone.
 const AFTER: Duration = Duration::from_secs(1);
 const READY_MAX: Duration = Duration::from_secs(60);
-const PODS: &str = "/api/v1/namespaces/default/pods";
 const SERVICES_PATH: &str = "/api/v1/namespaces/default/services";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
@@ -67,8 +66,8 @@ pub(crate) fn rows() -> Vec<Row> {
 struct Town {
     cluster: Cluster,
     address: String,
-    /// A process in the network of a pod on each node.
-    viewpoints: Vec<String>,
+    /// One on each node.
+    viewpoints: Vec<Viewpoint>,
 }
 
 impl Town {
@@ -80,7 +79,7 @@ impl Town {
         let service = json!({"metadata": {"name": "target"},
             "spec": {"selector": {"role": "target"}, "ports": [{"port": 80, "targetPort": 8080}]}});
         let service = api.create(SERVICES_PATH, &service);
-        let viewpoints = (1..=NODES).map(|number| viewpoint(&cluster, number));
+        let viewpoints = (1..=NODES).map(|number| Viewpoint::on(&cluster, number));
         Self {
             address: format!("{}:80", text(&service["spec"]["clusterIP"])),
             viewpoints: viewpoints.collect(),
@@ -107,14 +106,8 @@ impl Town {
             path: "/".to_owned(),
             host: None,
         };
-        let ask = |pid: &String| {
-            let inside = |program: &std::path::Path| {
-                let mut command = Command::new("nsenter");
-                command
-                    .args([&format!("--net=/proc/{pid}/ns/net"), "--"])
-                    .arg(program);
-                command
-            };
+        let ask = |from: &Viewpoint| {
+            let inside = |program: &std::path::Path| from.command(program);
             Steady::start(inside, std::slice::from_ref(&stream), 1, PACE)
         };
         self.viewpoints.iter().map(ask).collect()
@@ -188,18 +181,6 @@ fn others(cluster: &Cluster) {
     load::drive(&identity, 16, Until::Sent(SERVICES), 201, slice);
 }
 
-/// A pod on a node that does nothing; returns the pid of its process.
-fn viewpoint(cluster: &Cluster, number: usize) -> String {
-    let mut pod = given::pod(&format!("view-{number}"), given::FOREVER);
-    pod["spec"]["nodeName"] = format!("{}-{number}", cluster.prefix).into();
-    let api = cluster.api();
-    let pod = api.create(PODS, &pod);
-    wait_until_ready(&api, &text(&pod["metadata"]["name"]));
-    let containers = cluster.containers_of(&pod);
-    let container = containers.first().expect("the pod has a container");
-    cluster.engine.inspect(container, "{{.State.Pid}}")
-}
-
 /// A web server that is gone as soon as it is asked to end.
 fn target(name: &str) -> Value {
     let script = "mkdir -p /www; echo yes > /www/index.html; httpd -f -p 8080 -h /www & \
@@ -210,20 +191,6 @@ fn target(name: &str) -> Value {
     pod["spec"]["containers"][0]["readinessProbe"] =
         json!({"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1});
     pod
-}
-
-/// Returns when it was seen to be, in milliseconds of the calendar.
-fn wait_until_ready(api: &Api, name: &str) -> u64 {
-    wait::closely(&format!("{name} is ready"), READY_MAX, || {
-        let pod = api.get(&format!("{PODS}/{name}"));
-        if condition(&pod, "Ready") == "True" {
-            Ok(())
-        } else {
-            Err(skiff_tests::cluster::summary(&pod))
-        }
-    });
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0))
 }
 
 fn remove(api: &Api, name: &str) {

@@ -1,18 +1,22 @@
 //! Where it happens: a server, three nodes, a gateway on the first of them, and a service with four
-//! replicas behind an Ingress. Who asks runs on the machine itself, whose packets the nodes' rules
-//! lead to the pods.
+//! replicas behind an Ingress. Who asks the gateway runs on the machine itself, who asks the service's
+//! address in a pod on the first node.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use skiff_tests::api::Call;
 use skiff_tests::cluster::{Cluster, condition, free_address, items, text};
-use skiff_tests::given::SHOP;
+use skiff_tests::given::{BUSYBOX, SHOP};
 use skiff_tests::skiff::run;
-use skiff_tests::steady::{Steady, Stream};
+use skiff_tests::steady::{Account, Steady, Stream};
 use skiff_tests::wait;
+
+use crate::viewpoint::Viewpoint;
 
 const REPLICAS: usize = 4;
 const PATH: &str = "/users";
@@ -28,6 +32,22 @@ pub(super) struct Town {
     cluster: RefCell<Cluster>,
     gateway: String,
     service: String,
+    inside: Viewpoint,
+}
+
+/// A load on both.
+pub(super) struct Load {
+    outside: Steady,
+    inside: Steady,
+}
+
+impl Load {
+    /// Ends it.
+    pub(super) fn stop(self) -> BTreeMap<String, Account> {
+        let mut accounts = self.outside.stop();
+        accounts.extend(self.inside.stop());
+        accounts
+    }
 }
 
 impl Town {
@@ -42,6 +62,7 @@ impl Town {
             cluster.add_agent(&name);
         }
         cluster.wait_for_nodes(3);
+        cluster.engine.busybox_image(BUSYBOX);
         let api = cluster.api();
         api.create(
             "/apis/apps/v1/namespaces/default/deployments",
@@ -63,6 +84,7 @@ impl Town {
         let town = Self {
             gateway,
             service: format!("{}:80", text(&service["spec"]["clusterIP"])),
+            inside: Viewpoint::on(&cluster, 1),
             cluster: RefCell::new(cluster),
         };
         town.wait_until_whole();
@@ -70,26 +92,24 @@ impl Town {
         town
     }
 
-    fn streams(&self) -> Vec<Stream> {
-        let stream = |name: &str, keep, address: &String| Stream {
-            name: name.to_owned(),
-            keep,
-            address: address.clone(),
-            path: PATH.to_owned(),
-            host: None,
-        };
-        vec![
-            stream("gateway over kept connections", true, &self.gateway),
-            stream("gateway over new connections", false, &self.gateway),
-            stream("ClusterIP over kept connections", true, &self.service),
-            stream("ClusterIP over new connections", false, &self.service),
-        ]
-    }
-
     /// Starts the load.
-    pub(super) fn load(&self) -> Steady {
-        let here = |program: &std::path::Path| Command::new(program);
-        Steady::start(here, &self.streams(), CLIENTS, PACE)
+    pub(super) fn load(&self) -> Load {
+        let streams = |what: &str, address: &String| {
+            [("kept", true), ("new", false)].map(|(how, keep)| Stream {
+                name: format!("{what} over {how} connections"),
+                keep,
+                address: address.clone(),
+                path: PATH.to_owned(),
+                host: None,
+            })
+        };
+        let (gateway, service) = (&self.gateway, &self.service);
+        let outside = |program: &Path| Command::new(program);
+        let inside = |program: &Path| self.inside.command(program);
+        Load {
+            outside: Steady::start(outside, &streams("gateway", gateway), CLIENTS, PACE),
+            inside: Steady::start(inside, &streams("ClusterIP", service), CLIENTS, PACE),
+        }
     }
 
     /// Until a second of load passes without a failure.
