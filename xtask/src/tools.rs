@@ -169,6 +169,7 @@ fn mounts() -> Done {
 fn hosts() -> Done {
     root("making network namespaces")?;
     installed("ip", "iproute2")?;
+    installed("sysctl", "procps")?;
     installed("nft", "nftables")
 }
 

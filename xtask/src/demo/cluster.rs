@@ -315,7 +315,8 @@ pub(super) fn stop_what_was_left() -> Done {
         // The id may be another process's by now: ours names the demo's folder.
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         if String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy()) {
-            run(&mut command("kill", ["-KILL", &pid]))?;
+            // The shell's own: a small Debian has no program of this name.
+            run(&mut command("sh", ["-c", "kill -KILL \"$0\"", &pid]))?;
         }
     }
     clean(&folder)
