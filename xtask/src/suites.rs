@@ -10,6 +10,26 @@ pub(crate) struct Suite {
     pub(crate) needs: &'static [Need],
 }
 
+/// What suites need that run pods on several hosts.
+const ON_HOSTS: [Need; 6] = [
+    Need::Skiff,
+    Need::Hosts,
+    Need::Docker,
+    Need::SecondEngine,
+    Need::Busybox,
+    Need::Curl,
+];
+/// The same for those that ask for names there.
+const ON_HOSTS_BY_NAME: [Need; 7] = [
+    Need::Skiff,
+    Need::Hosts,
+    Need::Docker,
+    Need::SecondEngine,
+    Need::Busybox,
+    Need::Curl,
+    Need::Dig,
+];
+
 /// Every suite; `tidy` holds the list against the folder.
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
@@ -100,26 +120,11 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "network_hosts",
-        needs: &[
-            Need::Skiff,
-            Need::Hosts,
-            Need::Docker,
-            Need::SecondEngine,
-            Need::Busybox,
-            Need::Curl,
-        ],
+        needs: &ON_HOSTS,
     },
     Suite {
         name: "network_services",
-        needs: &[
-            Need::Skiff,
-            Need::Hosts,
-            Need::Docker,
-            Need::SecondEngine,
-            Need::Busybox,
-            Need::Curl,
-            Need::Dig,
-        ],
+        needs: &ON_HOSTS_BY_NAME,
     },
     Suite {
         name: "network_shared",
@@ -133,38 +138,15 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "network_policies",
-        needs: &[
-            Need::Skiff,
-            Need::Hosts,
-            Need::Docker,
-            Need::SecondEngine,
-            Need::Busybox,
-            Need::Curl,
-            Need::Dig,
-        ],
+        needs: &ON_HOSTS_BY_NAME,
     },
     Suite {
         name: "network_faults",
-        needs: &[
-            Need::Skiff,
-            Need::Hosts,
-            Need::Docker,
-            Need::SecondEngine,
-            Need::Busybox,
-            Need::Curl,
-            Need::Dig,
-        ],
+        needs: &ON_HOSTS_BY_NAME,
     },
     Suite {
         name: "rollouts",
-        needs: &[
-            Need::Skiff,
-            Need::Hosts,
-            Need::Docker,
-            Need::SecondEngine,
-            Need::Busybox,
-            Need::Curl,
-        ],
+        needs: &ON_HOSTS,
     },
     Suite {
         name: "powerloss",
