@@ -247,13 +247,13 @@ fn outcome(
     }
 }
 
-fn to_leader(parts: &Parts, body: &Bytes) -> Result<Request, Refused> {
+fn to_leader(parts: &Parts, body: &Bytes) -> Result<http::Request<Bytes>, Refused> {
     let headers = headers::outgoing(&parts.headers, parts.extensions.get::<Identity>());
     let Some(headers) = headers else {
         let message = "the name in the client certificate has characters that cannot be forwarded";
         return Err(refuse(Reason::BadRequest, message));
     };
-    let mut request = Request::new(Body::from(body.clone()));
+    let mut request = http::Request::new(body.clone());
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = parts.uri.clone();
     *request.headers_mut() = headers;

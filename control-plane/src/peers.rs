@@ -8,7 +8,9 @@
 //! | file | what |
 //! |---|---|
 //! | `book` | whom to dial, whom to turn away |
-//! | `link`, `dial`, `queue`, `frame` | messages to one member |
+//! | `link`, `dial`, `queue`, `message` | messages to one member |
+//! | `lane` | small requests that are forwarded, many on one stream |
+//! | `frame` | what streams are made of |
 //! | `snapshots`, `assemblies` | a whole state: sending, receiving |
 //! | `accept` | the accepting side |
 //! | `group` | what is needed of a store |
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::HeaderName;
 use http::{Request, Uri};
 use raft::eraftpb::{Message, MessageType};
@@ -40,7 +43,9 @@ mod book;
 mod dial;
 mod frame;
 mod group;
+mod lane;
 mod link;
+mod message;
 mod queue;
 mod snapshots;
 mod tls;
@@ -162,12 +167,16 @@ impl Peers {
     pub async fn forward(
         &self,
         member: u64,
-        request: Request<Body>,
+        request: Request<Bytes>,
     ) -> Result<Response, ForwardError> {
         let unreachable = |why: String| ForwardError::Unreachable { member, why };
         let link = lock(&self.0.links).get(&member).cloned();
         let link = link.ok_or_else(|| unreachable("its address is not known".into()))?;
-        let request = address(request, &link).map_err(|err| unreachable(chain(&err)))?;
+        if let Some(answered) = link.lane.ask(&link, &request).await {
+            return answered.map(|answer| answer.map(Body::from));
+        }
+        let request =
+            address(request.map(Body::from), &link).map_err(|err| unreachable(chain(&err)))?;
         let sender = link.bulk().await;
         let mut sender = sender.map_err(|err| unreachable(chain(&err)))?;
         match sender.try_send_request(request).await {
@@ -258,6 +267,7 @@ impl Inner {
                 tls: self.tls.clone(),
                 queue: Arc::default(),
                 bulk: dial::Bulk::default(),
+                lane: lane::Lane::default(),
                 stop: self.stop.child_token(),
             });
             links.insert(member, link.clone());

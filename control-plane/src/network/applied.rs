@@ -10,11 +10,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
 use skiff_api::{Reason, Revision};
@@ -181,11 +180,11 @@ impl Applied {
     }
 }
 
-fn question(revision: Revision, until: Instant) -> Option<Request> {
+fn question(revision: Revision, until: Instant) -> Option<Request<Bytes>> {
     let left = until.saturating_duration_since(Instant::now()).as_millis();
     let uri = format!("{GATEWAY}?revision={revision}&timeoutMillis={left}");
     let me = Identity::server();
-    let mut request = Request::new(Body::empty());
+    let mut request = Request::new(Bytes::new());
     *request.uri_mut() = uri.parse().ok()?;
     *request.headers_mut() = headers::outgoing(&HeaderMap::new(), Some(&me))?;
     Some(request)

@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use super::assemblies::{Assembling, Which};
 use super::book;
-use super::frame::Decoder;
 use super::group::Group;
-use super::{Inner, MEMBER, MESSAGES_PATH, SNAPSHOT_PATH, chain};
+use super::message::Decoder;
+use super::{Inner, MEMBER, MESSAGES_PATH, SNAPSHOT_PATH, chain, lane};
 use crate::forward::headers;
 use crate::http::reply;
 use crate::members::Members;
@@ -36,9 +36,9 @@ const WINDOW_BYTES: u32 = 4 << 20;
 /// Heads of forwarded requests are as long as clients make them.
 const HEADERS_BYTES_MAX: u32 = 512 << 10;
 /// Requests of one server under way at once.
-const STREAMS_MAX: u32 = 4096;
+pub(super) const STREAMS_MAX: u32 = 4096;
 /// How long requests under way may take to finish once the transport stops.
-const DRAIN_MAX: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 type Refusal = (StatusCode, String);
 
@@ -75,7 +75,7 @@ impl Inner {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, router: Router) -> Response {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, router: Router) -> Response {
         let from = request.headers().get(MEMBER);
         let Some(from) = from.and_then(|value| value.to_str().ok()?.parse().ok()) else {
             return plain(bad("the server does not say who it is"));
@@ -96,6 +96,9 @@ impl Inner {
         if forwarded {
             return forward(request.map(Body::new), router).await;
         }
+        if (request.method(), request.uri().path()) == (&Method::POST, lane::PATH) {
+            return lane::serve::serve(self, from, request.into_body(), router);
+        }
         let answered = match (request.method(), request.uri().path()) {
             (&Method::POST, MESSAGES_PATH) => {
                 self.take_messages(from, request, group.as_ref()).await
@@ -108,7 +111,7 @@ impl Inner {
     }
 
     /// Why a server is turned away, if it is.
-    fn refusal(&self, from: u64, group: &dyn Group) -> Option<String> {
+    pub(super) fn refusal(&self, from: u64, group: &dyn Group) -> Option<String> {
         let listed: Arc<Members> = self.members.borrow().clone();
         let stranger = book::is_stranger(from, self.member, &listed, &group.status());
         stranger.then(|| {
@@ -269,7 +272,7 @@ async fn feed(body: &mut Incoming, first: bytes::Bytes, assembling: &Assembling)
 }
 
 /// Answers a client's request as if the client were connected here.
-async fn forward(mut request: Request<Body>, router: Router) -> Response {
+pub(super) async fn forward(mut request: Request<Body>, router: Router) -> Response {
     if !headers::take_in(&mut request) {
         return plain(bad("the identity of a forwarded request cannot be read"));
     }

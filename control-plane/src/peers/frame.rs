@@ -1,88 +1,85 @@
-//! Raft messages as bytes: `length u32, little-endian | protobuf`, one after the other.
+//! Frames on a stream of bytes: `length u32, little-endian | bytes`, one after the other.
 
-use bytes::BytesMut;
-use protobuf::Message as _;
-use raft::eraftpb::Message;
+use bytes::{Bytes, BytesMut};
 
-use crate::log::ENTRY_BYTES_MAX;
-
-/// Messages carry about 1 MiB of entries, or one entry that may be larger; the rest is their head.
-pub(super) const FRAME_BYTES_MAX: usize = ENTRY_BYTES_MAX + (2 << 20);
 const LEN_BYTES: usize = 4;
 
-/// Why bytes are not messages, or a message cannot become bytes.
+/// A frame that is longer than its kind allows.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
-    /// Longer than any message may be.
-    #[error("a message of {bytes} bytes is longer than {FRAME_BYTES_MAX}")]
-    TooLong { bytes: usize },
-    /// Not a message.
-    #[error("a message cannot be read")]
-    Malformed(#[source] protobuf::ProtobufError),
+#[error("a frame of {bytes} bytes is longer than {most}")]
+pub(super) struct TooLong {
+    pub(super) bytes: usize,
+    pub(super) most: usize,
 }
 
-/// Appends a message; on failure nothing is appended.
+/// Appends what `write` appends as one frame; on failure nothing is appended.
 ///
 /// # Errors
-/// [`FrameError`] if no receiver would take it.
-pub(super) fn append(message: &Message, out: &mut Vec<u8>) -> Result<(), FrameError> {
+/// That of `write`, or [`TooLong`] if there is more than `most` bytes of it.
+pub(super) fn append<E: From<TooLong>>(
+    out: &mut Vec<u8>,
+    most: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let begun = out.len();
     out.extend_from_slice(&[0; LEN_BYTES]);
-    let written = message.write_to_vec(out);
-    let bytes = out.len() - begun - LEN_BYTES;
-    let len = u32::try_from(bytes)
-        .ok()
-        .filter(|_| bytes <= FRAME_BYTES_MAX);
-    let place = out.get_mut(begun..begun + LEN_BYTES);
-    match (written, len, place) {
-        (Ok(()), Some(len), Some(place)) => {
-            place.copy_from_slice(&len.to_le_bytes());
-            Ok(())
-        }
-        (Err(err), ..) => {
+    let written = write(out).and_then(|()| {
+        let bytes = out.len() - begun - LEN_BYTES;
+        let len = u32::try_from(bytes).ok().filter(|_| bytes <= most);
+        len.ok_or_else(|| TooLong { bytes, most }.into())
+    });
+    match (written, out.get_mut(begun..begun + LEN_BYTES)) {
+        (Ok(len), Some(place)) => place.copy_from_slice(&len.to_le_bytes()),
+        (written, _) => {
             out.truncate(begun);
-            Err(FrameError::Malformed(err))
-        }
-        (Ok(()), ..) => {
-            out.truncate(begun);
-            Err(FrameError::TooLong { bytes })
+            written?;
         }
     }
+    Ok(())
 }
 
-/// Takes bytes however they were cut, and gives messages.
-#[derive(Debug, Default)]
-pub(super) struct Decoder {
+/// Takes bytes however they were cut, and gives frames.
+#[derive(Debug)]
+pub(super) struct Frames {
     unread: BytesMut,
+    most: usize,
 }
 
-impl Decoder {
+impl Frames {
+    /// Of at most so many bytes each.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            unread: BytesMut::new(),
+            most,
+        }
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// The next message, if all of it is there. A length that no message has is refused before any
-    /// of its bytes are kept.
+    /// The next frame, if all of it is there. A length that no frame has is refused before any of
+    /// its bytes are kept.
     ///
     /// # Errors
-    /// [`FrameError`]; the stream cannot be read on.
-    pub(super) fn next(&mut self) -> Result<Option<Message>, FrameError> {
+    /// [`TooLong`]; the stream cannot be read on.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
         let Some((len, rest)) = self.unread.split_first_chunk::<LEN_BYTES>() else {
             return Ok(None);
         };
         let bytes = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX);
-        if bytes > FRAME_BYTES_MAX {
-            return Err(FrameError::TooLong { bytes });
+        let most = self.most;
+        if bytes > most {
+            return Err(TooLong { bytes, most });
         }
-        let Some(frame) = rest.get(..bytes) else {
+        if rest.len() < bytes {
             return Ok(None);
-        };
-        let message = Message::parse_from_bytes(frame).map_err(FrameError::Malformed)?;
-        bytes::Buf::advance(&mut self.unread, LEN_BYTES + bytes);
-        Ok(Some(message))
+        }
+        bytes::Buf::advance(&mut self.unread, LEN_BYTES);
+        Ok(Some(self.unread.split_to(bytes).freeze()))
     }
 
-    /// What stands behind the last message.
+    /// What came after the last frame that was taken.
     pub(super) fn into_rest(self) -> BytesMut {
         self.unread
     }
@@ -91,65 +88,57 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use raft::eraftpb::Entry;
 
     use super::*;
 
-    fn message(index: u64, len: usize) -> Message {
-        let entry = Entry {
-            index,
-            data: vec![7; len].into(),
-            ..Entry::default()
-        };
-        Message {
-            from: 1,
-            to: 2,
-            index,
-            entries: vec![entry].into(),
-            ..Message::default()
-        }
+    const MOST: usize = 3000;
+
+    fn append_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
+        append(out, MOST, |out| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })
     }
 
     proptest! {
         #[test]
-        fn messages_come_out_as_they_went_in_however_they_were_cut(
-            lens in prop::collection::vec(0..3000_usize, 0..8),
+        fn frames_come_out_as_they_went_in_however_they_were_cut(
+            lens in prop::collection::vec(0..=MOST, 0..8),
             cut in 1..2000_usize,
         ) {
-            let messages: Vec<_> = (0..).zip(lens).map(|(at, len)| message(at, len)).collect();
+            let sent: Vec<Vec<u8>> = lens.iter().map(|len| vec![7; *len]).collect();
             let mut bytes = Vec::new();
-            for message in &messages {
-                append(message, &mut bytes).unwrap();
+            for one in &sent {
+                append_bytes(one, &mut bytes).unwrap();
             }
-            let (mut decoder, mut found) = (Decoder::default(), Vec::new());
+            let (mut frames, mut found) = (Frames::new(MOST), Vec::new());
             for piece in bytes.chunks(cut) {
-                decoder.push(piece);
-                while let Some(message) = decoder.next().unwrap() {
-                    found.push(message);
+                frames.push(piece);
+                while let Some(frame) = frames.next().unwrap() {
+                    found.push(frame.to_vec());
                 }
             }
-            prop_assert_eq!(found, messages);
-            prop_assert!(decoder.into_rest().is_empty());
+            prop_assert_eq!(found, sent);
+            prop_assert!(frames.into_rest().is_empty());
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let mut decoder = Decoder::default();
-            decoder.push(&bytes);
-            while let Ok(Some(_)) = decoder.next() {}
+        fn any_bytes_are_cut_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut frames = Frames::new(MOST);
+            frames.push(&bytes);
+            while let Ok(Some(_)) = frames.next() {}
         }
     }
 
     #[test]
-    fn the_largest_entry_fits_and_a_longer_message_is_refused_by_its_length() {
+    fn a_frame_that_is_too_long_is_refused_by_its_length() {
         let mut bytes = Vec::new();
-        append(&message(1, ENTRY_BYTES_MAX), &mut bytes).unwrap();
+        append_bytes(&[7; MOST], &mut bytes).unwrap();
         let written = bytes.len();
-        let refused = append(&message(1, FRAME_BYTES_MAX), &mut bytes);
-        assert!(matches!(refused, Err(FrameError::TooLong { .. })));
+        append_bytes(&[7; MOST + 1], &mut bytes).unwrap_err();
         assert_eq!(bytes.len(), written, "nothing of it was appended");
-        let mut decoder = Decoder::default();
-        decoder.push(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.next(), Err(FrameError::TooLong { .. })));
+        let mut frames = Frames::new(MOST);
+        frames.push(&u32::MAX.to_le_bytes());
+        assert_eq!(frames.next().unwrap_err().bytes, u32::MAX as usize);
     }
 }

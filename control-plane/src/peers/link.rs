@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dial::{self, Bulk, DialError};
 use super::group::Group;
+use super::lane::Lane;
 use super::queue::Queue;
 use super::{MEMBER, MESSAGES_PATH, chain};
 
@@ -41,6 +42,7 @@ pub(super) struct Link {
     pub(super) tls: TlsConnector,
     pub(super) queue: Arc<Queue>,
     pub(super) bulk: Bulk,
+    pub(super) lane: Lane,
     pub(super) stop: CancellationToken,
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft::eraftpb::{Message, MessageType};
 use tokio::sync::Notify;
 
-use super::frame;
+use super::message;
 
 /// Messages that wait for one member; more are dropped, raft sends again.
 const COUNT_MAX: usize = 4096;
@@ -134,7 +134,7 @@ fn encode(batch: &[Message]) -> Bytes {
     let bytes: usize = batch.iter().map(entry_bytes).sum();
     let mut out = Vec::with_capacity(bytes + 64 * batch.len());
     for message in batch {
-        if let Err(err) = frame::append(message, &mut out) {
+        if let Err(err) = message::append(message, &mut out) {
             tracing::error!(error = %err, to = message.to, "a message was not sent");
         }
     }

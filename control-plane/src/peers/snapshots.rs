@@ -11,9 +11,9 @@ use http::{Method, StatusCode};
 use raft::eraftpb::Message;
 use tokio::sync::Semaphore;
 
-use super::frame::{self, FrameError};
 use super::group::Group;
 use super::link::{Link, text_of};
+use super::message::{self, MessageError};
 use super::{DialError, SNAPSHOT_PATH, chain};
 use crate::snapshot::StateAt;
 
@@ -36,7 +36,7 @@ enum SendError {
     #[error("the request cannot be made")]
     Request(#[from] http::Error),
     #[error("the message cannot be written")]
-    Frame(#[from] FrameError),
+    Frame(#[from] MessageError),
     #[error("the frames could not be made")]
     Frames(#[source] tokio::task::JoinError),
     #[error("it answered {code}: {why}")]
@@ -113,7 +113,7 @@ impl Link {
         };
         let rest = frames_from(snapshot, frames).await?;
         let mut head = Vec::new();
-        frame::append(message, &mut head)?;
+        message::append(message, &mut head)?;
         let pieces = std::iter::once(Bytes::from(head)).chain(rest);
         let body = Body::from_stream(stream::unfold(pieces, |mut pieces| async move {
             // Making a frame is work; others may run in between.

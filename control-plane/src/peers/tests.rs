@@ -2,6 +2,7 @@
 //! here, with real ones in `servers`.
 
 mod gate;
+mod lane;
 mod servers;
 
 use std::net::SocketAddr;
@@ -403,12 +404,12 @@ async fn every_snapshot_has_its_word() {
     two.end().await;
 }
 
-fn request(path: &str) -> Request<Body> {
+fn request(path: &str) -> Request<Bytes> {
     Request::post(path)
         .header("skiff-forwarded", "1")
         .header("skiff-user", "eve")
         .header("skiff-group", "system:masters")
-        .body(Body::from("body"))
+        .body(Bytes::from("body"))
         .unwrap()
 }
 
