@@ -7,6 +7,7 @@
 
 mod create;
 mod error;
+mod exits;
 mod ground;
 mod image;
 mod list;
@@ -284,7 +285,7 @@ impl Runtime for DockerRuntime {
     }
 
     fn events(&self) -> Answers<Wake> {
-        stream::events(&self.docker, &self.owner)
+        stream::events(&self.docker, &self.owner, self.details.ends())
     }
 }
 

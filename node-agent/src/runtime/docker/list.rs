@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerState as EngineState, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use skiff_api::Millis;
 
 use super::error::{Subject, within};
+use super::exits::{Exits, Watched};
 use super::names::{Identity, Owner};
 use crate::runtime::{
     Container, ContainerId, ContainerState, Observed, ObservedContainer, ObservedSandbox,
-    RuntimeError, SandboxId, Step,
+    RuntimeError, SandboxId, Step, Wake,
 };
 
 /// The Engine lists a thousand containers in well under a second unless it is starved.
@@ -40,7 +41,17 @@ enum Phase {
 #[derive(Debug, Default)]
 pub(super) struct Details {
     // A std mutex: held for reading or replacing the map, never across an await.
-    known: Mutex<HashMap<Arc<str>, (Phase, ContainerState)>>,
+    known: Mutex<HashMap<Arc<str>, Detail>>,
+    exits: Exits,
+}
+
+/// What one inspection found.
+#[derive(Clone, Debug)]
+struct Detail {
+    phase: Phase,
+    state: ContainerState,
+    /// While its process is watched.
+    _watched: Option<Arc<Watched>>,
 }
 
 /// A container of the list whose state is still to be found.
@@ -119,37 +130,76 @@ fn sort(summary: ContainerSummary, sandboxes: &mut Vec<ObservedSandbox>, listed:
 }
 
 impl Details {
+    /// The ends of the containers that were listed as running.
+    pub(super) fn ends(&self) -> impl Stream<Item = Wake> + use<> {
+        self.exits.wakes()
+    }
+
     async fn complete(
         &self,
         docker: &Docker,
         listed: Vec<Listed>,
     ) -> Result<Vec<ObservedContainer>, RuntimeError> {
         let known = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
-        let states: Vec<_> = stream::iter(listed)
+        let found: Vec<_> = stream::iter(listed)
             .map(|listed| async {
                 let known = known
                     .get(&listed.id)
-                    .filter(|(phase, _)| *phase == listed.phase);
-                let state = match (listed.phase, known) {
-                    (Phase::Created, _) => Some(ContainerState::Created),
-                    (_, Some((_, state))) => Some(state.clone()),
-                    (_, None) => inspect(docker, &listed.id).await?,
+                    .filter(|known| known.phase == listed.phase);
+                let detail = match known {
+                    Some(known) => Some(known.clone()),
+                    None => self.detail(docker, &listed).await?,
                 };
-                Ok::<_, RuntimeError>(state.map(|state| (listed, state)))
+                Ok::<_, RuntimeError>(detail.map(|detail| (listed, detail)))
             })
             .buffered(INSPECTIONS)
             .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_collect()
             .await?;
-        let known = states
+        let known = found
             .iter()
-            .map(|(listed, state)| (Arc::clone(&listed.id), (listed.phase, state.clone())))
+            .map(|(listed, detail)| (Arc::clone(&listed.id), detail.clone()))
             .collect();
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(states
+        Ok(found
             .into_iter()
-            .map(|(listed, state)| listed.in_state(state))
+            .map(|(listed, detail)| listed.in_state(detail.state))
             .collect())
+    }
+
+    /// Looks at a container; `None` if it has been removed since it was listed.
+    async fn detail(
+        &self,
+        docker: &Docker,
+        listed: &Listed,
+    ) -> Result<Option<Detail>, RuntimeError> {
+        let phase = listed.phase;
+        if phase == Phase::Created {
+            let state = ContainerState::Created;
+            return Ok(Some(Detail {
+                phase,
+                state,
+                _watched: None,
+            }));
+        }
+        let found = inspect(docker, &listed.id).await?;
+        Ok(found.map(|found| {
+            let pid = found.pid.and_then(|pid| i32::try_from(pid).ok());
+            let state = state(found);
+            let running = matches!(state, ContainerState::Running { .. });
+            let watched = pid.filter(|_| running).and_then(|pid| {
+                let wake = Wake {
+                    pod_uid: Arc::clone(&listed.container.pod.uid),
+                    ended: Some(ContainerId(Arc::clone(&listed.id))),
+                };
+                self.exits.watch(&listed.id, pid, wake)
+            });
+            Detail {
+                phase,
+                state,
+                _watched: watched.map(Arc::new),
+            }
+        }))
     }
 }
 
@@ -169,7 +219,7 @@ impl Listed {
 }
 
 /// The state of a container; `None` if it has been removed since it was listed.
-async fn inspect(docker: &Docker, id: &str) -> Result<Option<ContainerState>, RuntimeError> {
+async fn inspect(docker: &Docker, id: &str) -> Result<Option<EngineState>, RuntimeError> {
     let call = async {
         match docker
             .inspect_container(id, None::<InspectContainerOptions>)
@@ -182,10 +232,10 @@ async fn inspect(docker: &Docker, id: &str) -> Result<Option<ContainerState>, Ru
         }
     };
     let found = within(Step::List, Subject::Existing(id), LIST_TIMEOUT, call).await?;
-    Ok(found.map(|found| state(found.state.unwrap_or_default())))
+    Ok(found.map(|found| found.state.unwrap_or_default()))
 }
 
-fn state(state: bollard::models::ContainerState) -> ContainerState {
+fn state(state: EngineState) -> ContainerState {
     let at = |text: &Option<String>| text.as_deref().and_then(Millis::parse);
     let started_at = at(&state.started_at);
     if state.running == Some(true) {
@@ -257,13 +307,13 @@ mod tests {
             ("never anything", never, never, (0, 0)),
         ];
         for (name, started, finished, (started_at, finished_at)) in cases {
-            let engine = bollard::models::ContainerState {
+            let engine = EngineState {
                 running: Some(false),
                 exit_code: Some(137),
                 oom_killed: Some(true),
                 started_at: Some(started.to_owned()),
                 finished_at: Some(finished.to_owned()),
-                ..bollard::models::ContainerState::default()
+                ..EngineState::default()
             };
             let expected = ContainerState::Exited {
                 code: 137,

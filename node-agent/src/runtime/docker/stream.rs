@@ -9,7 +9,7 @@ use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder};
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::error::{Subject, classify, within};
@@ -69,8 +69,13 @@ fn chunk(output: LogOutput) -> LogChunk {
     }
 }
 
-/// Wake-ups for this node's containers, from now on.
-pub(super) fn events(docker: &Docker, owner: &Owner) -> Answers<Wake> {
+/// Wake-ups for this node's containers, from now on: what the Engine tells of, for as long as it is
+/// there, and `ends` that are known otherwise.
+pub(super) fn events(
+    docker: &Docker,
+    owner: &Owner,
+    ends: impl Stream<Item = Wake> + Send + 'static,
+) -> Answers<Wake> {
     let mut filters: HashMap<&str, Vec<String>> = owner.filter();
     filters.insert("type", vec!["container".to_owned()]);
     filters.insert("event", EVENTS.map(str::to_owned).to_vec());
@@ -79,7 +84,10 @@ pub(super) fn events(docker: &Docker, owner: &Owner) -> Answers<Wake> {
         .events(Some(query))
         .map_err(|err| classify(Step::Events, Subject::Engine, err))
         .try_filter_map(|event| std::future::ready(Ok(wake(event))));
-    until_error(wakes)
+    let last = stream::iter([None]);
+    let wakes = until_error(wakes).map(Some).chain(last);
+    let both = stream::select(wakes, ends.map(|end| Some(Ok(end))));
+    Box::pin(both.scan((), |(), item| std::future::ready(item)))
 }
 
 fn wake(event: EventMessage) -> Option<Wake> {
