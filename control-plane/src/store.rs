@@ -30,7 +30,8 @@ pub use group::{ChangeError, MemberChange, TransferError};
 /// Writes proposed together go as commands of about this size: an entry of the log stays short,
 /// and each write succeeds or conflicts by itself anyway.
 const COMMAND_BYTES: usize = 1 << 20;
-/// Bytes of log after which a checkpoint is taken; a start replays at most about twice as much.
+/// Bytes of log after which a checkpoint is taken, or as many as the last one had if that is more. A
+/// start replays at most about twice as much.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 
 /// Called on the apply thread, in order, after the new state can be read and before proposers are
@@ -59,7 +60,7 @@ pub struct StoreConfig {
     pub disk: Arc<dyn Disk>,
     /// Where checkpoints live.
     pub checkpoints: Box<dyn Checkpoints>,
-    /// Bytes of log between checkpoints.
+    /// Bytes of log between checkpoints, at least: a large state is written less often.
     pub checkpoint_bytes: u64,
     /// The way to the other members.
     pub outbound: Arc<dyn Outbound>,

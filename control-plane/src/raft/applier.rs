@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
 
@@ -30,8 +31,11 @@ pub(crate) struct Applier {
     pub(crate) shared: Arc<Shared>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) keeper: SyncSender<Task>,
-    /// Bytes of entries between checkpoints.
+    /// Bytes of entries between checkpoints, at least.
     pub(crate) checkpoint_bytes: u64,
+    /// Bytes of objects in the newest checkpoint. The next one is not taken before as much came in,
+    /// so that writing checkpoints never costs more than writing the log does.
+    pub(crate) kept_bytes: Arc<AtomicU64>,
     /// Bytes of entries since the last one.
     pub(crate) bytes: u64,
     pub(crate) on_applied: OnApplied,
@@ -113,7 +117,7 @@ impl Applier {
             // Whoever asked may have gone away.
             drop(reply.send(Ok(outcomes)));
         }
-        if self.bytes >= self.checkpoint_bytes {
+        if self.bytes >= self.distance() {
             self.take_checkpoint();
         }
         Ok(())
@@ -175,11 +179,17 @@ impl Applier {
         Ok(())
     }
 
+    /// Bytes of entries between this checkpoint and the next.
+    fn distance(&self) -> u64 {
+        let kept = self.kept_bytes.load(Ordering::Relaxed);
+        self.checkpoint_bytes.max(kept)
+    }
+
     fn take_checkpoint(&mut self) {
         match self.keeper.try_send(Task::Keep(self.at.clone())) {
             Ok(()) => self.bytes = 0,
             // The last one is still being written.
-            Err(_) => self.bytes = self.checkpoint_bytes.saturating_sub(RETRY_BYTES),
+            Err(_) => self.bytes = self.distance().saturating_sub(RETRY_BYTES),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
@@ -9,7 +10,7 @@ use raft::eraftpb::Message;
 use tokio::sync::oneshot;
 
 use super::{Inbox, Job};
-use crate::checkpoint::{Checkpoints, Mark};
+use crate::checkpoint::{CheckpointError, Checkpoints, Mark};
 use crate::log::Base;
 use crate::snapshot::StateAt;
 
@@ -40,6 +41,8 @@ pub(crate) struct Keeper {
     pub(crate) inbox: Arc<Inbox>,
     /// The newest checkpoint there is.
     pub(crate) newest: Option<Mark>,
+    /// How large that is; see [`Applier`](super::Applier).
+    pub(crate) kept_bytes: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -80,7 +83,7 @@ impl Keeper {
             // A snapshot came in while this one waited.
             return;
         }
-        if let Err(err) = self.checkpoints.write(mark, &mut state.records()) {
+        if let Err(err) = self.write(state) {
             // The log has everything; it is cut when a later attempt succeeds.
             tracing::warn!(%err, index = mark.index, "no checkpoint was taken");
             return;
@@ -103,7 +106,7 @@ impl Keeper {
         } = install;
         let mark = &snapshot.mark;
         if self.is_news(mark) {
-            if let Err(err) = self.checkpoints.write(mark, &mut snapshot.records()) {
+            if let Err(err) = self.write(&snapshot) {
                 tracing::warn!(%err, index = mark.index, "a snapshot could not be stored");
                 // Whoever asked may have gone away; the same below.
                 drop(reply.send(Err(err.to_string())));
@@ -113,6 +116,15 @@ impl Keeper {
         }
         self.inbox.snapshot(message, snapshot);
         drop(reply.send(Ok(())));
+    }
+
+    fn write(&mut self, state: &StateAt) -> Result<(), CheckpointError> {
+        let mut bytes = 0;
+        let counted = state.records();
+        let mut counted = counted.inspect(|record| bytes += record.body.len() as u64);
+        self.checkpoints.write(&state.mark, &mut counted)?;
+        self.kept_bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
     }
 
     fn is_news(&self, mark: &Mark) -> bool {

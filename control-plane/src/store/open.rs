@@ -1,5 +1,6 @@
 //! Opening the store: checkpoint, log, replay, threads.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -251,12 +252,16 @@ fn connect(
     let (writer_jobs, jobs) = channel();
     let (applier_entries, decided) = channel();
     let (keeper, tasks) = sync_channel(TASKS_QUEUED);
+    let objects = stopped.at.state.objects();
+    let kept_bytes: u64 = objects.map(|object| object.body().len() as u64).sum();
+    let kept_bytes = Arc::new(AtomicU64::new(kept_bytes));
     let keeper_part = Keeper {
         checkpoints: config.checkpoints,
         tasks,
         writer: writer_jobs.clone(),
         inbox: inbox.clone(),
         newest: stopped.newest,
+        kept_bytes: kept_bytes.clone(),
     };
     let applier = Applier {
         at: stopped.at,
@@ -265,6 +270,7 @@ fn connect(
         inbox: inbox.clone(),
         keeper: keeper.clone(),
         checkpoint_bytes: config.checkpoint_bytes,
+        kept_bytes,
         bytes: 0,
         on_applied,
         fatal: fatal.clone(),

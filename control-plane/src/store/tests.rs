@@ -221,6 +221,31 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
 }
 
 #[test]
+fn a_large_state_is_written_less_often() {
+    run(async {
+        let world = World::new(1);
+        let config = StoreConfig {
+            checkpoint_bytes: 1000,
+            ..world.config()
+        };
+        let store = Store::open(config, ignore()).unwrap();
+        for number in 0..100 {
+            let name = format!("c{number}");
+            store.propose(create(&name, 5000)).await.unwrap();
+        }
+        store.shutdown().await;
+        let [before, newest] = world.checkpoints.indexes()[..] else {
+            panic!("there are two checkpoints");
+        };
+        assert!(newest < before * 6, "they go on: {before} {newest}");
+        assert!(
+            newest * 10 > before * 19,
+            "each after as much again: {before} {newest}"
+        );
+    });
+}
+
+#[test]
 fn checkpoints_cut_the_log_and_the_one_before_is_as_good() {
     run(async {
         let world = World::new(1);
