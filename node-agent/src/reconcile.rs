@@ -113,7 +113,10 @@ impl Reconciler {
             let gap = (began.elapsed() * PASS_SHARE).clamp(PASS_GAP, PASS_GAP_MAX);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.wake.notified() => between.woken = Some(Instant::now()),
+                () = self.wake.notified() => {
+                    between.woken = Some(Instant::now());
+                    self.report_ends(&between);
+                }
                 changed = self.desired.changed() => if changed.is_err() { return },
                 landed = between.flights.landed() => between.note(landed),
                 () = tokio::time::sleep_until(began + next) => {}
@@ -205,6 +208,15 @@ impl Reconciler {
                 .begin(uid, patience, work.carry_out(plan.actions));
         }
         wake_at
+    }
+
+    /// Says of pods that are not ready any more, by what the last list showed. The Engine is busy with
+    /// the end just now, and for as long as it takes to list, services would go on sending there.
+    fn report_ends(&self, between: &Between) {
+        if self.probes.take_ends() {
+            let view = self.view.borrow().clone();
+            self.report(between, &view.desired, &view.sights, (self.tools.clock)());
+        }
     }
 
     fn report(&self, between: &Between, desired: &Desired, sights: &Sights, now: Millis) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skiff_api::Millis;
@@ -22,6 +23,8 @@ use crate::sight::{Sight, Sights};
 pub(super) struct Board {
     health: Mutex<Health>,
     wake: Arc<Notify>,
+    /// An end was noted that nobody has taken up yet.
+    ends: AtomicBool,
 }
 
 impl Board {
@@ -44,6 +47,7 @@ impl Board {
 
     fn end(&self, id: ContainerId) {
         self.lock().ended.insert(id);
+        self.ends.store(true, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Health> {
@@ -77,6 +81,7 @@ impl Probes {
         let board = Arc::new(Board {
             health: Mutex::default(),
             wake,
+            ends: AtomicBool::new(false),
         });
         Self {
             runtime,
@@ -90,6 +95,11 @@ impl Probes {
     #[must_use]
     pub fn endings(&self) -> Endings {
         Endings(Arc::clone(&self.board))
+    }
+
+    /// Whether containers have ended since this was asked last.
+    pub fn take_ends(&self) -> bool {
+        self.board.ends.swap(false, Ordering::Acquire)
     }
 
     /// The verdicts so far.
