@@ -39,7 +39,7 @@ pub(crate) use admission::{Admission, BYTES_MAX as PROPOSAL_BYTES_MAX, Permit};
 pub(crate) use applier::Applier;
 pub(crate) use driver::Driver;
 pub(crate) use inbox::{ChangeRequest, Inbox, Proposal, Report, TransferRequest};
-pub(crate) use keeper::{Install, Keeper, Task};
+pub(crate) use keeper::{Install, Keeper, Kept, Task};
 pub(crate) use node::Node;
 pub(crate) use packing::{PACK_OVERHEAD, unpack};
 pub(crate) use shared::Shared;

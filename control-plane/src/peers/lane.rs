@@ -1,5 +1,6 @@
 //! Small writes on their way to the leader: many on one stream of HTTP/2 that stays open, each a
-//! frame. A stream for each would cost both servers more than the write itself.
+//! frame. A stream for each would cost both servers more than the write itself. What could have been
+//! carried out is never said to have had no effect.
 //!
 //! | file | what |
 //! |---|---|
@@ -34,8 +35,6 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Lane {
     open: Mutex<Option<Arc<Stream>>>,
-    /// Held by whoever opens it.
-    opening: tokio::sync::Mutex<()>,
     unknown_until: Mutex<Option<Instant>>,
 }
 
@@ -73,7 +72,7 @@ impl Lane {
     }
 
     /// The member said that it knows no lanes.
-    pub(super) fn forget(&self) {
+    fn forget(&self) {
         *lock(&self.unknown_until) = Some(Instant::now() + UNKNOWN_FOR);
     }
 
@@ -96,17 +95,19 @@ impl Lane {
         if let Some(stream) = self.opened() {
             return Ok(stream);
         }
-        let _turn = self.opening.lock().await;
-        if let Some(stream) = self.opened() {
-            return Ok(stream);
-        }
         let sender = link.bulk().await;
         let sender = sender.map_err(|err| ForwardError::Unreachable {
             member: link.member,
             why: chain(&err),
         })?;
+        // Others may have waited for the same connection.
+        let mut open = lock(&self.open);
+        let opened = open.as_ref().filter(|stream| stream.is_open());
+        if let Some(stream) = opened {
+            return Ok(stream.clone());
+        }
         let stream = Stream::open(link, sender)?;
-        *lock(&self.open) = Some(stream.clone());
+        *open = Some(stream.clone());
         Ok(stream)
     }
 }

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
 
@@ -12,7 +11,7 @@ use skiff_engine::{Change, Command, Outcome};
 use tokio::sync::oneshot;
 
 use super::inbox::Proposal;
-use super::keeper::Task;
+use super::keeper::{Kept, Task};
 use super::node::{Committed, Decided};
 use super::{Inbox, OnFatal, Permit, Shared, spawn_vital, unpack};
 use crate::snapshot::StateAt;
@@ -33,9 +32,9 @@ pub(crate) struct Applier {
     pub(crate) keeper: SyncSender<Task>,
     /// Bytes of entries between checkpoints, at least.
     pub(crate) checkpoint_bytes: u64,
-    /// Bytes of objects in the newest checkpoint. The next one is not taken before as much came in,
-    /// so that writing checkpoints never costs more than writing the log does.
-    pub(crate) kept_bytes: Arc<AtomicU64>,
+    /// How the last one went. The next one is not taken before as much came in as that one holds, so
+    /// that writing checkpoints never costs more than writing the log does.
+    pub(crate) kept: Arc<Kept>,
     /// Bytes of entries since the last one.
     pub(crate) bytes: u64,
     pub(crate) on_applied: OnApplied,
@@ -117,6 +116,9 @@ impl Applier {
             // Whoever asked may have gone away.
             drop(reply.send(Ok(outcomes)));
         }
+        if self.kept.take_failure() {
+            self.try_again_soon();
+        }
         if self.bytes >= self.distance() {
             self.take_checkpoint();
         }
@@ -181,15 +183,18 @@ impl Applier {
 
     /// Bytes of entries between this checkpoint and the next.
     fn distance(&self) -> u64 {
-        let kept = self.kept_bytes.load(Ordering::Relaxed);
-        self.checkpoint_bytes.max(kept)
+        self.checkpoint_bytes.max(self.kept.bytes())
+    }
+
+    fn try_again_soon(&mut self) {
+        self.bytes = self.distance().saturating_sub(RETRY_BYTES);
     }
 
     fn take_checkpoint(&mut self) {
         match self.keeper.try_send(Task::Keep(self.at.clone())) {
             Ok(()) => self.bytes = 0,
             // The last one is still being written.
-            Err(_) => self.bytes = self.distance().saturating_sub(RETRY_BYTES),
+            Err(_) => self.try_again_soon(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
@@ -41,8 +41,36 @@ pub(crate) struct Keeper {
     pub(crate) inbox: Arc<Inbox>,
     /// The newest checkpoint there is.
     pub(crate) newest: Option<Mark>,
-    /// How large that is; see [`Applier`](super::Applier).
-    pub(crate) kept_bytes: Arc<AtomicU64>,
+    /// How that went, for whoever orders the next.
+    pub(crate) kept: Arc<Kept>,
+}
+
+/// How the newest attempt at a checkpoint went.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Bytes of objects in the newest checkpoint.
+    bytes: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Kept {
+    /// There is one of so many bytes of objects.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self {
+            bytes: bytes.into(),
+            failed: false.into(),
+        }
+    }
+
+    /// Bytes of objects in the newest checkpoint.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt has failed since this was asked last.
+    pub(crate) fn take_failure(&self) -> bool {
+        self.failed.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl Keeper {
@@ -85,6 +113,7 @@ impl Keeper {
         }
         if let Err(err) = self.write(state) {
             // The log has everything; it is cut when a later attempt succeeds.
+            self.kept.failed.store(true, Ordering::Relaxed);
             tracing::warn!(%err, index = mark.index, "no checkpoint was taken");
             return;
         }
@@ -123,7 +152,7 @@ impl Keeper {
         let counted = state.records();
         let mut counted = counted.inspect(|record| bytes += record.body.len() as u64);
         self.checkpoints.write(&state.mark, &mut counted)?;
-        self.kept_bytes.store(bytes, Ordering::Relaxed);
+        self.kept.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 

@@ -1,6 +1,5 @@
 //! Opening the store: checkpoint, log, replay, threads.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use skiff_engine::State;
 use super::{Inner, OnApplied, OpenError, StoreConfig, Threads};
 use crate::checkpoint::{Checkpoint, Mark};
 use crate::log::{self, Base, Log, LogView, Preparer};
-use crate::raft::{Applier, Driver, Inbox, Keeper, Node, Shared, Task, Unfinished, Writer};
+use crate::raft::{Applier, Driver, Inbox, Keeper, Kept, Node, Shared, Task, Unfinished, Writer};
 use crate::snapshot::StateAt;
 
 /// A group of one replays its log within this, or something is wrong with it.
@@ -253,15 +252,15 @@ fn connect(
     let (applier_entries, decided) = channel();
     let (keeper, tasks) = sync_channel(TASKS_QUEUED);
     let objects = stopped.at.state.objects();
-    let kept_bytes: u64 = objects.map(|object| object.body().len() as u64).sum();
-    let kept_bytes = Arc::new(AtomicU64::new(kept_bytes));
+    let bytes = objects.map(|object| object.body().len() as u64).sum();
+    let kept = Arc::new(Kept::of(bytes));
     let keeper_part = Keeper {
         checkpoints: config.checkpoints,
         tasks,
         writer: writer_jobs.clone(),
         inbox: inbox.clone(),
         newest: stopped.newest,
-        kept_bytes: kept_bytes.clone(),
+        kept: kept.clone(),
     };
     let applier = Applier {
         at: stopped.at,
@@ -270,7 +269,7 @@ fn connect(
         inbox: inbox.clone(),
         keeper: keeper.clone(),
         checkpoint_bytes: config.checkpoint_bytes,
-        kept_bytes,
+        kept,
         bytes: 0,
         on_applied,
         fatal: fatal.clone(),

@@ -74,8 +74,21 @@ pub(super) fn read_answer(frame: Bytes) -> Option<(Id, Response<Bytes>)> {
     Some((id, answer))
 }
 
-/// The frame that says: what was asked and has no answer had no effect, and nothing more is taken.
-pub(super) const END: [u8; 4] = [0; 4];
+/// Appends the word that no request from this one on is taken, and none will be: they had no effect.
+///
+/// # Errors
+/// None: it is short.
+pub(super) fn append_end(untaken: Id, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    frame::append(out, ANSWER_BYTES_MAX, |out| {
+        out.extend_from_slice(&untaken.to_le_bytes());
+        Ok(())
+    })
+}
+
+/// Reads that word, or nothing if the frame is something else: whatever else there is, is longer.
+pub(super) fn read_end(frame: &[u8]) -> Option<Id> {
+    frame.try_into().map(Id::from_le_bytes).ok()
+}
 
 fn append_record(id: Id, line: &[&[u8]], headers: &HeaderMap, body: &[u8], out: &mut Vec<u8>) {
     let place = out.len();
@@ -175,9 +188,15 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_no_answer() {
-        assert!(only_frame(&END).is_empty());
-        assert!(read_answer(only_frame(&END)).is_none());
+    fn the_end_is_no_answer_and_no_answer_is_the_end() {
+        let mut bytes = Vec::new();
+        append_end(7, &mut bytes).unwrap();
+        let frame = only_frame(&bytes);
+        assert_eq!(read_end(&frame), Some(7));
+        assert!(read_answer(frame).is_none());
+        let mut bytes = Vec::new();
+        append_answer(7, &Response::new(Bytes::new()), &mut bytes).unwrap();
+        assert_eq!(read_end(&only_frame(&bytes)), None);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! The answering side of a lane: every request runs by itself, and answers go back as they come.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::super::accept::{self, DRAIN_MAX, STREAMS_MAX};
 use super::super::frame::{Frames, TooLong};
 use super::super::{Inner, lock};
-use super::record::{self, ANSWER_BYTES_MAX, ASKED_BYTES_MAX, END, Id};
+use super::record::{self, ANSWER_BYTES_MAX, ASKED_BYTES_MAX, Id};
 use crate::http::reply;
 
 /// While so many bytes of answers wait for the other side, no more requests are taken.
@@ -47,59 +48,49 @@ pub(in crate::peers) fn serve(
     router: Router,
 ) -> Response {
     let answers = Arc::new(Answers::default());
-    let tasks = inner.tasks.clone();
-    tasks.spawn(take(inner, from, requests, router, answers.clone()));
+    let (tasks, ending) = (inner.tasks.clone(), Ending(answers.clone()));
+    tasks.spawn(take(inner, from, requests, router, ending));
     Response::new(answers.body())
 }
 
-async fn take(
-    inner: Arc<Inner>,
-    from: u64,
-    requests: Incoming,
-    router: Router,
-    answers: Arc<Answers>,
-) {
+async fn take(inner: Arc<Inner>, from: u64, requests: Incoming, router: Router, answers: Ending) {
+    let answers = &answers.0;
     let running = TaskTracker::new();
+    let taken = AtomicU64::new(0);
+    let wanted = || {
+        let group = inner.group();
+        group.is_some_and(|group| inner.refusal(from, group.as_ref()).is_none())
+    };
     let until_unwanted = async {
         let mut members = inner.members.clone();
-        while members.changed().await.is_ok() {
-            let unwanted = inner
-                .group()
-                .is_none_or(|group| inner.refusal(from, group.as_ref()).is_some());
-            if unwanted {
-                return;
-            }
-        }
+        while members.changed().await.is_ok() && wanted() {}
     };
-    let orderly = tokio::select! {
-        () = take_requests(requests, &router, &answers, &running) => false,
-        () = until_unwanted => true,
-        () = inner.stop.cancelled() => true,
-    };
-    running.close();
-    if orderly
-        && tokio::time::timeout(DRAIN_MAX, running.wait())
-            .await
-            .is_ok()
-    {
-        answers.push(|out| {
-            out.extend_from_slice(&END);
-            Ok(())
-        });
+    tokio::select! {
+        () = take_requests(requests, &router, (answers, &running), &taken, wanted) => {}
+        () = until_unwanted => {}
+        () = inner.stop.cancelled() => {}
     }
-    answers.end();
+    let untaken = taken.load(Ordering::Relaxed);
+    answers.push(|out| record::append_end(untaken, out));
+    running.close();
+    // Those that take longer are lost.
+    drop(tokio::time::timeout(DRAIN_MAX, running.wait()).await);
 }
 
-/// Takes requests for as long as they come. A request that was not taken to its end is not begun.
+/// Takes requests for as long as they come and are wanted. A request that was not taken to its end is
+/// not begun.
 async fn take_requests(
     mut requests: Incoming,
     router: &Router,
-    answers: &Arc<Answers>,
-    running: &TaskTracker,
+    (answers, running): (&Arc<Answers>, &TaskTracker),
+    taken: &AtomicU64,
+    wanted: impl Fn() -> bool,
 ) {
     let room = Arc::new(Semaphore::new(STREAMS_MAX as usize));
     let mut frames = Frames::new(ASKED_BYTES_MAX);
-    while let Some(Ok(frame)) = requests.frame().await {
+    while let Some(Ok(frame)) = requests.frame().await
+        && wanted()
+    {
         frames.push(frame.data_ref().map_or(&[][..], |data| data));
         loop {
             let frame = match frames.next() {
@@ -114,6 +105,7 @@ async fn take_requests(
             let Ok(turn) = room.clone().acquire_owned().await else {
                 return;
             };
+            taken.store(id.saturating_add(1), Ordering::Relaxed);
             let (router, answers) = (router.clone(), answers.clone());
             running.spawn(async move {
                 answer(id, request, router, &answers).await;
@@ -152,9 +144,16 @@ fn too_large() -> http::Response<Bytes> {
 
 impl Answers {
     fn push(&self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), TooLong>) {
-        if let Err(error) = append(&mut lock(&self.ready).bytes) {
-            // The asking side hears of it when its time is up.
-            tracing::error!(%error, "an answer to a server was not sent");
+        {
+            let mut ready = lock(&self.ready);
+            if ready.over {
+                // Nobody is there to take it.
+                return;
+            }
+            if let Err(error) = append(&mut ready.bytes) {
+                // The asking side hears of it at the end: without an answer it is lost.
+                tracing::error!(%error, "an answer to a server was not sent");
+            }
         }
         self.arrived.notify_one();
     }
@@ -199,6 +198,15 @@ impl Answers {
 impl Ready {
     fn is_full(&self) -> bool {
         !self.over && self.bytes.len() > ANSWERS_BYTES
+    }
+}
+
+/// Whoever gives answers. Without it there are no more.
+struct Ending(Arc<Answers>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The asking side of a lane's stream: frames that wait for the connection, and who waits for
 //! which answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -31,17 +31,18 @@ pub(super) struct Stream {
 
 #[derive(Default)]
 struct State {
-    next: Id,
-    /// Frames that the connection has not taken yet: those from `sent` on.
-    unsent: Vec<u8>,
+    /// Requests that the connection has not taken yet, as frames, one after the other from `sent` on.
+    /// One that nobody waits for any more is empty.
+    unsent: VecDeque<Vec<u8>>,
     sent: Id,
     waiting: HashMap<Id, oneshot::Sender<Answered>>,
+    /// No more requests are sent.
     closed: bool,
 }
 
 /// Why there will be no more answers.
 enum End {
-    /// The member says that whatever it did not answer had no effect.
+    /// The member took nothing that was sent.
     Untaken(String),
     /// It knows no lanes.
     Unknown,
@@ -65,15 +66,15 @@ impl Stream {
         });
         let request = link.request(Method::POST, PATH, opened.clone().asked());
         let request = request.map_err(|err| opened.unreachable(chain(&err)))?;
-        let (link, running) = (link.clone(), opened.clone());
+        let (link, running) = (link.clone(), Running(opened.clone()));
         tokio::spawn(async move {
-            let answers = running.take_answers(sender, request);
+            let answers = running.0.take_answers(sender, request);
             let end = link.stop.run_until_cancelled(answers).await;
-            let end = end.unwrap_or_else(|| End::Broken("this server stops".into()));
+            let end = end.unwrap_or_else(|| End::Broken("its connection was closed".into()));
             if matches!(end, End::Unknown) {
                 link.lane.forget();
             }
-            running.close(&end);
+            running.0.close(&end);
         });
         Ok(opened)
     }
@@ -87,8 +88,8 @@ impl Stream {
         lock(&self.state).waiting.len()
     }
 
-    /// Sends a request; nothing if it is too large. Whoever stops waiting for the answer lets the
-    /// request have its effect.
+    /// Sends a request; nothing if it is too large. Whoever stops waiting takes back a request that the
+    /// connection has not taken yet; any other one has its effect.
     pub(super) fn ask(
         self: &Arc<Self>,
         request: &Request<Bytes>,
@@ -96,13 +97,14 @@ impl Stream {
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut state = lock(&self.state);
-            let id = state.next;
-            record::append_request(id, request, &mut state.unsent).ok()?;
-            state.next += 1;
+            let id = state.sent + state.unsent.len() as Id;
+            let mut frame = Vec::new();
+            record::append_request(id, request, &mut frame).ok()?;
             if state.closed {
                 let unreachable = self.unreachable("its connection was closed".into());
                 drop(answer.send(Err(unreachable)));
             } else {
+                state.unsent.push_back(frame);
                 state.waiting.insert(id, answer);
             }
             id
@@ -143,9 +145,11 @@ impl Stream {
                 if state.closed {
                     return None;
                 }
-                if !state.unsent.is_empty() {
-                    state.sent = state.next;
-                    return Some(std::mem::take(&mut state.unsent).into());
+                let frames = std::mem::take(&mut state.unsent);
+                state.sent += frames.len() as Id;
+                let frames: Vec<u8> = frames.into_iter().flatten().collect();
+                if !frames.is_empty() {
+                    return Some(frames.into());
                 }
             }
             self.arrived.notified().await;
@@ -187,8 +191,9 @@ impl Stream {
                     Ok(None) => break,
                     Err(err) => return End::Broken(chain(&err)),
                 };
-                if frame.is_empty() {
-                    return End::Untaken("it takes no more requests".into());
+                if let Some(untaken) = record::read_end(&frame) {
+                    self.give_back(untaken);
+                    continue;
                 }
                 let Some((id, answer)) = record::read_answer(frame) else {
                     return End::Broken("an answer cannot be read".into());
@@ -202,15 +207,28 @@ impl Stream {
         }
     }
 
+    /// The member takes none of the requests from this one on. Those before it may still be answered.
+    fn give_back(&self, untaken: Id) {
+        let given_back: Vec<_> = {
+            let mut state = lock(&self.state);
+            state.close();
+            let waiting = &mut state.waiting;
+            waiting.extract_if(|id, _| *id >= untaken).collect()
+        };
+        self.arrived.notify_one();
+        for (_, answer) in given_back {
+            let unreachable = self.unreachable("it takes no more requests".into());
+            drop(answer.send(Err(unreachable)));
+        }
+    }
+
     /// Tells everybody who waits what became of their requests.
     fn close(&self, end: &End) {
         let (waiting, sent) = {
             let mut state = lock(&self.state);
-            state.closed = true;
-            state.unsent = Vec::new();
+            state.close();
             (std::mem::take(&mut state.waiting), state.sent)
         };
-        // Ends the request.
         self.arrived.notify_one();
         for (id, answer) in waiting {
             let outcome = match end {
@@ -226,6 +244,24 @@ impl Stream {
     }
 }
 
+impl State {
+    /// Ends the stream's request, once it is polled again.
+    fn close(&mut self) {
+        self.closed = true;
+        self.unsent = VecDeque::new();
+    }
+}
+
+/// Whoever takes answers. Without it nobody would ever be told.
+struct Running(Arc<Stream>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0
+            .close(&End::Broken("nobody takes its answers".into()));
+    }
+}
+
 /// Somebody waits for an answer.
 struct Waiting {
     stream: Arc<Stream>,
@@ -234,7 +270,44 @@ struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let forgotten = lock(&self.stream.state).waiting.remove(&self.id);
-        drop(forgotten);
+        let mut state = lock(&self.stream.state);
+        let unanswered = state.waiting.remove(&self.id);
+        let place = self.id.checked_sub(state.sent);
+        let place = place.and_then(|place| usize::try_from(place).ok());
+        let frame = place.and_then(|place| state.unsent.get_mut(place));
+        if let (Some(_), Some(frame)) = (unanswered, frame) {
+            *frame = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_taken_back_until_it_is_sent() {
+        let stream = Arc::new(Stream {
+            member: 2,
+            state: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        let ask = |body: &'static str| {
+            let request = Request::post("/api/a").body(body.into()).unwrap();
+            stream.ask(&request).unwrap()
+        };
+        let (first, second, third) = (ask("first"), ask("second"), ask("third"));
+        drop(second);
+        let frames = stream.frames().await.unwrap();
+        let text = String::from_utf8_lossy(&frames).into_owned();
+        assert!(text.contains("first") && text.contains("third"));
+        assert!(!text.contains("second"));
+        stream.give_back(1);
+        let given_back = third.await;
+        let unreachable = matches!(given_back, Err(ForwardError::Unreachable { .. }));
+        assert!(unreachable, "{given_back:?}");
+        stream.close(&End::Broken("cut".into()));
+        assert!(matches!(first.await, Err(ForwardError::Lost { .. })));
+        assert!(stream.frames().await.is_none());
     }
 }

@@ -1,10 +1,14 @@
 //! Small writes on their way to the leader: all of them are answered, or surely had no effect, or
 //! are said to be lost.
 
-use std::sync::atomic::AtomicBool;
+use std::convert::Infallible;
 
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 
@@ -104,15 +108,14 @@ async fn what_was_sent_on_a_lane_that_breaks_is_lost_and_the_next_one_works() {
 
 /// Waits until the second server answers writes.
 async fn until_answered(one: &Half) {
-    let answered = AtomicBool::new(false);
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
     let ask = async {
         while one.peers.forward(2, write(WRITE, "")).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            looks.tick().await;
         }
-        answered.store(true, Ordering::SeqCst);
     };
-    let _ = tokio::time::timeout(Duration::from_secs(30), ask).await;
-    assert!(answered.load(Ordering::SeqCst), "no answer");
+    let asked = tokio::time::timeout(Duration::from_secs(30), ask).await;
+    assert!(asked.is_ok(), "no answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,14 +184,90 @@ async fn a_removed_server_s_writes_have_no_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_knows_no_lanes_is_asked_one_by_one() {
-    let (one, two) = two(router(&Arc::default())).await;
+async fn a_write_that_was_not_answered_when_its_server_stopped_is_lost() {
+    let arrived = Arc::new(tokio::sync::Notify::new());
+    let (one, two) = two(router(&arrived)).await;
     until_heard(&one, &two, 1).await;
-    let link = lock(&one.peers.0.links).get(&2).cloned().unwrap();
-    link.lane.forget();
-    let response = one.peers.forward(2, write(WRITE, "body")).await.unwrap();
-    assert_eq!(text_of(response).await, "POST eve true body");
-    assert!(!has_lane(&one));
+    let stop = async {
+        arrived.notified().await;
+        two.peers.stop().await;
+    };
+    let (lost, ()) = tokio::join!(one.peers.forward(2, write(NEVER, "")), stop);
+    let is_lost = matches!(lost, Err(ForwardError::Lost { member: 2, .. }));
+    assert!(is_lost, "{lost:?}");
     one.end().await;
     two.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_handler_broke_down_is_never_said_to_have_had_no_effect() {
+    let arrived = Arc::new(tokio::sync::Notify::new());
+    let told = arrived.clone();
+    let router = Router::new().route(
+        WRITE,
+        post(move || {
+            told.notify_one();
+            std::future::poll_fn(|_| -> std::task::Poll<()> {
+                panic!("as a fault in the program would")
+            })
+        }),
+    );
+    let (one, two) = two(router).await;
+    until_heard(&one, &two, 1).await;
+    let stop = async {
+        arrived.notified().await;
+        two.peers.stop().await;
+    };
+    let (lost, ()) = tokio::join!(one.peers.forward(2, write(WRITE, "")), stop);
+    let is_lost = matches!(lost, Err(ForwardError::Lost { member: 2, .. }));
+    assert!(is_lost, "{lost:?}");
+    one.end().await;
+    two.end().await;
+}
+
+/// A server of an older version: it answers forwarded requests one by one and nothing else.
+async fn old_server(pki: &Pki) -> SocketAddr {
+    let tls = listener::tls_config(pki).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+    let answer = |request: Request<Incoming>| async move {
+        let old = request.headers().contains_key("skiff-forwarded");
+        let status = if old {
+            StatusCode::CREATED
+        } else {
+            StatusCode::NOT_FOUND
+        };
+        let answer = Response::builder().status(status).body(Body::from("old"));
+        Ok::<_, Infallible>(answer.unwrap())
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+                let server = http2::Builder::new(TokioExecutor::new());
+                // It ends when the other side hangs up.
+                drop(server.serve_connection(stream, service_fn(answer)).await);
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_knows_no_lanes_is_asked_one_by_one() {
+    let pki = pki();
+    let one = Half::start(1, &pki, Router::new()).await;
+    let old = old_server(&pki).await;
+    let members: Members = [member(1, one.gate.address), member(2, old)].into();
+    one.listed.send_replace(Arc::new(members));
+    until("a link", || !lock(&one.peers.0.links).is_empty()).await;
+    let first = one.peers.forward(2, write(WRITE, "body")).await;
+    let unreachable = matches!(first, Err(ForwardError::Unreachable { member: 2, .. }));
+    assert!(unreachable, "it had no effect: {first:?}");
+    let second = one.peers.forward(2, write(WRITE, "body")).await.unwrap();
+    assert_eq!(text_of(second).await, "old");
+    assert!(!has_lane(&one));
+    one.end().await;
 }

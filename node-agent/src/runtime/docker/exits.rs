@@ -35,7 +35,7 @@ impl Exits {
     /// Engine in another namespace are not ours.
     pub(super) fn watch(&self, container: &str, pid: i32, wake: Wake) -> Option<Watched> {
         let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-        // The process cannot be another one any more, so what is read now is about it.
+        // Read after it was opened: if its number was another's by then, so is what is read here.
         let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         if !groups.contains(container) {
             return None;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -140,7 +140,8 @@ impl Details {
         docker: &Docker,
         listed: Vec<Listed>,
     ) -> Result<Vec<ObservedContainer>, RuntimeError> {
-        let known = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
+        // It stays as it is until the end: a list may fail, and two may be under way.
+        let known = self.lock().clone();
         let found: Vec<_> = stream::iter(listed)
             .map(|listed| async {
                 let known = known
@@ -160,11 +161,15 @@ impl Details {
             .iter()
             .map(|(listed, detail)| (Arc::clone(&listed.id), detail.clone()))
             .collect();
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        *self.lock() = known;
         Ok(found
             .into_iter()
             .map(|(listed, detail)| listed.in_state(detail.state))
             .collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Detail>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at a container; `None` if it has been removed since it was listed.
