@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 
 use raft::eraftpb::Message;
+use skiff_engine::State;
 use tokio::sync::oneshot;
 
 use super::{Inbox, Job};
@@ -54,10 +55,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// There is one of so many bytes of objects.
-    pub(crate) fn of(bytes: u64) -> Self {
+    /// There is one of about this state.
+    pub(crate) fn of(state: &State) -> Self {
+        let bytes = state.objects().map(|object| object.body().len() as u64);
         Self {
-            bytes: bytes.into(),
+            bytes: AtomicU64::new(bytes.sum()),
             failed: false.into(),
         }
     }

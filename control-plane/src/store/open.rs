@@ -251,9 +251,7 @@ fn connect(
     let (writer_jobs, jobs) = channel();
     let (applier_entries, decided) = channel();
     let (keeper, tasks) = sync_channel(TASKS_QUEUED);
-    let objects = stopped.at.state.objects();
-    let bytes = objects.map(|object| object.body().len() as u64).sum();
-    let kept = Arc::new(Kept::of(bytes));
+    let kept = Arc::new(Kept::of(&stopped.at.state));
     let keeper_part = Keeper {
         checkpoints: config.checkpoints,
         tasks,
