@@ -51,6 +51,35 @@ fn pods_table(rows: &[&str]) -> Value {
 }
 
 #[test]
+fn completion_scripts_are_what_their_shells_read() {
+    let script = |shell: &str| {
+        let mut skiff = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        let output = skiff.args(["completion", shell]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(script("zsh").starts_with("#compdef skiff"));
+    assert!(script("fish").contains("complete -c skiff"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("skiff.bash");
+    std::fs::write(&file, script("bash")).unwrap();
+    for (what, args) in [
+        ("it is read", vec!["-n"]),
+        (
+            "it completes `skiff`",
+            vec!["-c", ". \"$0\" && complete -p skiff"],
+        ),
+    ] {
+        let output = Command::new("bash").args(args).arg(&file).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && error.is_empty(),
+            "{what}: {error}"
+        );
+    }
+}
+
+#[test]
 fn apply_creates_then_finds_nothing_to_do_then_changes() {
     let fake = Fake::start(|ask| match ask.method {
         "GET" => status(404, "NotFound", "deployments.apps \"web\" not found"),

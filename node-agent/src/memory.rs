@@ -160,6 +160,8 @@ pub struct Health {
     pub verdicts: BTreeMap<ContainerId, Verdict>,
     /// Those that the runtime said have ended, while its list still shows them running.
     pub ended: BTreeSet<ContainerId>,
+    /// Those whose `postStart` hook has not ended yet.
+    pub hooked: BTreeSet<ContainerId>,
 }
 
 /// What the probes of a container say.
@@ -183,7 +185,9 @@ impl Health {
             condemned: None,
         };
         let mut verdict = self.verdicts.get(id).cloned().unwrap_or_else(unknown);
-        verdict.ready &= !self.ended.contains(id);
+        let hooked = self.hooked.contains(id);
+        verdict.started &= !hooked;
+        verdict.ready &= !hooked && !self.ended.contains(id);
         verdict
     }
 }

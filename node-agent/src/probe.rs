@@ -10,7 +10,7 @@ use std::time::Duration;
 use skiff_api::Millis;
 use skiff_api::k8s_openapi::api::core::v1::{Container, Probe};
 
-pub use board::{Endings, Probes};
+pub use board::{Endings, Hooked, Hooks, Probes};
 pub use tally::{Tally, Thresholds};
 
 use crate::events::{Events, Tone};

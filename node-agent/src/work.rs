@@ -22,6 +22,7 @@ use crate::memory::{Failure, FailureKind, Failures, WHOLE_POD};
 use crate::network::{Isolation, NetworkState};
 use crate::plan::Action;
 use crate::pod::{DesiredPod, Role};
+use crate::probe::Hooks;
 use crate::refs::{Refs, Wanted};
 use crate::runtime::{PodRef, Runtime, RuntimeError};
 use crate::servers::Servers;
@@ -49,6 +50,8 @@ pub struct Tools {
     pub place: Place,
     /// Starts that failed.
     pub failures: Mutex<Failures>,
+    /// Containers in their `postStart` hook.
+    pub hooks: Hooks,
     /// Services and where they run, as far as this node knows.
     pub catalog: watch::Receiver<Arc<Catalog>>,
     /// What is known of names.

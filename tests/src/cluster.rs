@@ -227,9 +227,11 @@ impl Cluster {
     /// If the server wrote no token for agents.
     #[must_use]
     pub fn agent_args(&self, name: &str) -> Vec<String> {
-        let token = fs::read_to_string(self.data.join("agent.token")).expect("read agent.token");
+        let kept = self.first_kept();
+        let token = self.data_of(kept).join("agent.token");
+        let token = fs::read_to_string(token).expect("read agent.token");
         let data = self.folder.path().join(name).display().to_string();
-        let server = format!("https://{}", self.address);
+        let server = format!("https://{}", self.address_of(kept));
         [
             "agent",
             "--server",
@@ -283,10 +285,10 @@ impl Cluster {
         &self.data
     }
 
-    /// The kubeconfig that may do everything.
+    /// The kubeconfig that may do everything; it names the first server that has its data.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        self.data.join("admin.kubeconfig")
+        self.kubeconfig_of(self.first_kept())
     }
 
     /// The API as the admin.
@@ -349,7 +351,7 @@ impl Cluster {
     /// If the server wrote no token for agents, which names the cluster.
     #[must_use]
     pub fn instance(&self) -> String {
-        instance_label(&self.data)
+        instance_label(&self.data_of(self.first_kept()))
     }
 
     /// Containers on one node, sandboxes counted.
@@ -380,11 +382,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let data = self.data_of(self.first_kept());
         self.server.kill();
         self.joined.clear();
         self.agents.clear();
         resolvers::end_all(self.folder.path());
-        forget(&self.engine, &self.data, &self.pods);
+        forget(&self.engine, &data, &self.pods);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Faults on a node: images and programs that fail, agents and Engines that die, clocks that lie.
+//! Faults on a node: images, programs and hooks that fail, agents and Engines that die, clocks that lie.
 
 use std::fs;
 use std::path::PathBuf;
@@ -79,6 +79,64 @@ fn what_a_container_needs_and_is_not_there_is_named() {
         .api()
         .create(maps, &given::config_map("colours", "SKY", "blue"));
     cluster.wait_for_pods("default", "app=lacking", 1);
+}
+
+#[test]
+fn hooks_run_at_their_time_and_those_that_fail_are_told() {
+    let cluster = one_node();
+    let api = cluster.api();
+    let marks = cluster.folder().join("marks");
+    fs::create_dir(&marks).expect("make a folder for marks");
+    let mark = |name: &str| fs::read_to_string(marks.join(name)).unwrap_or_default();
+    let create = |name: &str, hooks: Value| {
+        let script = format!(
+            "trap 'echo told >> /marks/{name}; exit 0' TERM; while true; do sleep 0.1; done"
+        );
+        let mut pod = given::pod(name, &script);
+        let spec = &mut pod["spec"];
+        spec["terminationGracePeriodSeconds"] = json!(20);
+        spec["volumes"] = json!([{"name": "marks", "hostPath": {"path": marks}}]);
+        let container = &mut spec["containers"][0];
+        container["volumeMounts"] = json!([{"name": "marks", "mountPath": "/marks"}]);
+        container["lifecycle"] = hooks;
+        api.create(PODS, &pod);
+    };
+    let shell = |script: &str| json!({"exec": {"command": ["/bin/sh", "-c", script]}});
+
+    let failing = shell("echo cannot begin; exit 4");
+    create("clumsy", json!({"postStart": failing}));
+    waiting_for(&cluster, "clumsy", "PostStartHookError");
+    let message = event(&cluster, "clumsy", "FailedPostStartHook");
+    assert!(message.contains("cannot begin"), "{message}");
+
+    create("rude", json!({"preStop": shell("echo no manners; exit 3")}));
+    let patient = shell("until test -e /marks/go; do sleep 0.1; done");
+    let asked = shell("echo asked >> /marks/polite");
+    create("polite", json!({"postStart": patient, "preStop": asked}));
+    wait::until("polite is seen to run", PODS_MAX, || {
+        let pod = api.get(&format!("{PODS}/polite"));
+        let status = &pod["status"]["containerStatuses"][0];
+        if status["state"]["running"].is_null() {
+            return Err(summary(&pod));
+        }
+        assert_eq!(status["ready"], false, "its hook has not ended: {status}");
+        assert_eq!(condition(&pod, "Ready"), "False");
+        Ok(())
+    });
+    fs::write(marks.join("go"), "").expect("let the hook end");
+    for name in ["polite", "rude"] {
+        cluster.wait_for_pods("default", &format!("app={name}"), 1);
+        cluster.skiff(&format!("delete pod {name}")).ok();
+        gone(&cluster, name);
+    }
+    assert_eq!(
+        mark("polite"),
+        "asked\ntold\n",
+        "first the hook, then the signal"
+    );
+    assert_eq!(mark("rude"), "told\n", "a hook that fails changes nothing");
+    let message = event(&cluster, "rude", "FailedPreStopHook");
+    assert!(message.contains("no manners"), "{message}");
 }
 
 #[test]
@@ -272,6 +330,16 @@ fn waiting_for(cluster: &Cluster, pod: &str, reason: &str) {
             Ok(())
         } else {
             Err(summary(&pod))
+        }
+    });
+}
+
+fn gone(cluster: &Cluster, pod: &str) {
+    wait::until(&format!("{pod} is gone"), PODS_MAX, || {
+        let answer = cluster.api().send(&Call::get(&format!("{PODS}/{pod}")));
+        match answer.status {
+            404 => Ok(()),
+            _ => Err(summary(&answer.json())),
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Three servers as processes on real disks: killed, stopped, cut off from their disks, replaced.
+//! Three or five servers as processes on real disks: killed, stopped, cut off from their disks, replaced.
 //! Nothing acknowledged is lost, and workloads never notice.
 
 use std::fs;
@@ -10,7 +10,7 @@ use skiff_tests::cluster::{Cluster, UP_MAX, items, members, text};
 use skiff_tests::docker::Engine;
 use skiff_tests::given;
 use skiff_tests::wait;
-use skiff_tests::writers::{CONFIG_MAPS, Writers};
+use skiff_tests::writers::{self, CONFIG_MAPS, Writers};
 
 const WRITERS: usize = 6;
 /// Longer than any election takes, on a machine that does other things as well.
@@ -74,6 +74,33 @@ fn all_servers_die_at_once_and_come_back_with_everything() {
         cluster.start_server_again(number);
     }
     for number in 0..3 {
+        cluster.wait_for_server(number);
+    }
+    cluster.wait_until_all_agree(&acknowledged);
+}
+
+#[test]
+fn five_servers_go_on_without_two_and_nothing_acknowledged_is_lost() {
+    let mut cluster = Cluster::servers(5);
+    let writers = Writers::start_over(&everybody(&cluster), WRITERS, "five");
+    go_on(&writers, "with all of them");
+    let leader = cluster.leader();
+    let dead = [leader, (leader + 1) % 5];
+    for number in dead {
+        cluster.process(number).kill();
+    }
+    // One more could be an answer that was on its way.
+    for _ in 0..3 {
+        go_on(&writers, "without two");
+    }
+    let acknowledged = writers.stop();
+    for number in (0..5).filter(|number| !dead.contains(number)) {
+        let list = cluster.api_of(number).get(CONFIG_MAPS);
+        let kept = writers::check(&list, &acknowledged);
+        kept.unwrap_or_else(|why| panic!("server {number}: {why}"));
+    }
+    for number in dead {
+        cluster.start_server_again(number);
         cluster.wait_for_server(number);
     }
     cluster.wait_until_all_agree(&acknowledged);
@@ -150,8 +177,7 @@ fn a_server_that_lost_its_disk_is_replaced() {
     } else {
         victim
     };
-    cluster.process(victim).kill();
-    fs::remove_dir_all(cluster.data_of(victim)).expect("lose the disk");
+    cluster.lose_server(victim);
     let status = cluster.status().expect("a status");
     let name = members(&status)
         .find(|member| member["address"] == cluster.address_of(victim))

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skiff_tests::api::Call;
 use skiff_tests::cluster::{Cluster, PODS_MAX, condition, items, summary, text};
 use skiff_tests::given::{self, BUSYBOX, FOREVER, NO_IMAGE};
-use skiff_tests::skiff::root;
+use skiff_tests::process::Process;
+use skiff_tests::skiff::{binary, root};
 use skiff_tests::wait;
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -146,6 +148,125 @@ fn a_bad_rollout_stalls_says_why_and_is_undone() {
         pods.iter()
             .all(|pod| pod["spec"]["containers"][0]["image"] == BUSYBOX)
     );
+}
+
+#[test]
+fn what_changes_is_watched_described_and_taken_back_to_a_revision() {
+    let cluster = dev(1);
+    let mut web = given::deployment("web", 1, BRISK);
+    web["metadata"]["annotations"] = json!({"kubernetes.io/change-cause": "first"});
+    cluster.api().create(DEPLOYMENTS, &web);
+    cluster.wait_for_pods("default", "app=web", 1);
+    watch_two(&cluster);
+
+    cluster.skiff("rollout restart deploy/web").ok();
+    history(&cluster, "1 first, 2 first");
+    let second = "annotate deploy/web --overwrite kubernetes.io/change-cause=second";
+    cluster.skiff(second).ok();
+    history(&cluster, "1 first, 2 second");
+    let template = |revision: u32| {
+        let line = format!("rollout history deploy/web --revision {revision}");
+        cluster.skiff(&line).ok()
+    };
+    assert!(template(2).contains("restartedAt"), "{}", template(2));
+    assert!(!template(1).contains("restartedAt"), "{}", template(1));
+
+    let words = cluster
+        .skiff("rollout undo deploy/web --to-revision 9")
+        .refused();
+    let known = "unable to find revision 9; there are: 1, 2";
+    assert!(words.contains(known), "{words}");
+    let said = cluster
+        .skiff("rollout undo deploy/web --to-revision 1")
+        .ok();
+    assert_eq!(said, "deployment.apps/web rolled back\n");
+    history(&cluster, "2 second, 3 first");
+    cluster
+        .skiff("rollout status deploy/web --timeout 60s")
+        .ok();
+    let template = &cluster.api().get(&format!("{DEPLOYMENTS}/web"))["spec"]["template"];
+    assert!(template["metadata"]["annotations"].is_null(), "{template}");
+
+    let pods = cluster.wait_for_pods("default", "app=web", 2);
+    let names: Vec<String> = pods
+        .iter()
+        .map(|pod| text(&pod["metadata"]["name"]))
+        .collect();
+    let shown = describe(&cluster, "deployment web");
+    for words in [
+        "Replicas: 2 desired | 2 updated | 2 total | 2 available | 0 unavailable",
+        "Image: skiff-test/busybox:1",
+        "(2/2 replicas created)",
+        "Normal ScalingReplicaSet",
+        "deployment-controller Scaled up replica set web-",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let shown = describe(&cluster, "node");
+    for words in ["Ready True", "Capacity: cpu:", "Allocated resources:"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    for name in &names {
+        assert!(shown.contains(&format!("default {name} 0 (0%)")), "{shown}");
+    }
+}
+
+/// Ends as soon as it is told to.
+const BRISK: &str = "trap 'exit 0' TERM; while true; do sleep 0.1; done";
+
+/// Scales `web` to two under the eyes of a watch, which shows the second pod come up.
+fn watch_two(cluster: &Cluster) {
+    let mut command = Command::new(binary());
+    command.arg("--kubeconfig").arg(cluster.kubeconfig());
+    command.args(["get", "pods", "-w"]);
+    let watch = Process::start("watch", &mut command, cluster.folder());
+    let seen = |fact: &str, is_seen: &dyn Fn(&str) -> bool| {
+        wait::until(fact, PODS_MAX, || {
+            let log = watch.log();
+            if is_seen(&log) { Ok(()) } else { Err(log) }
+        });
+    };
+    seen("what is there is shown", &|log| log.contains("1/1"));
+    cluster.skiff("scale deploy/web --replicas=2").ok();
+    let of_both = |log: &str| {
+        let rows = log.lines().filter(|row| row.contains("1/1     Running"));
+        let names = rows.filter_map(|row| row.split(' ').next());
+        names.collect::<BTreeSet<_>>().len() == 2
+    };
+    seen("the second pod comes up", &of_both);
+    let log = watch.log();
+    assert!(
+        log.contains("0/1     Pending"),
+        "every step is shown: {log}"
+    );
+    assert_eq!(
+        log.matches("NAME").count(),
+        1,
+        "one line of headings: {log}"
+    );
+}
+
+/// Waits until the history of `web` is this: `REVISION CAUSE, …`.
+fn history(cluster: &Cluster, expected: &str) {
+    wait::until("the history is as expected", PODS_MAX, || {
+        let said = cluster.skiff("rollout history deploy/web").ok();
+        let rows = said.lines().skip(2).filter(|row| !row.is_empty());
+        let rows: Vec<String> = rows.map(squeezed).collect();
+        if rows.join(", ") == expected {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+}
+
+fn describe(cluster: &Cluster, what: &str) -> String {
+    squeezed(&cluster.skiff(&format!("describe {what}")).ok())
+}
+
+/// A text with one space wherever there is some.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]

@@ -115,6 +115,10 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[Need::Skiff, Need::Docker, Need::Busybox],
     },
     Suite {
+        name: "recovery",
+        needs: &[Need::Skiff, Need::Docker, Need::Busybox],
+    },
+    Suite {
         name: "partitions",
         needs: &[Need::Skiff, Need::Hosts],
     },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use skiff_api::{Key, Kind, LabelSelector};
 use skiff_client::{ListOptions, Patch, WriteOptions};
 
@@ -18,6 +18,16 @@ pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// The annotation with the reason that someone gave for a revision.
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// What a Deployment keeps of its annotations when it goes back: they are no revision's.
+const OWN: [&str; 6] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deprecated.deployment.rollback.to",
+    REVISION,
+    "deployment.kubernetes.io/revision-history",
+    "deployment.kubernetes.io/desired-replicas",
+    "deployment.kubernetes.io/max-replicas",
+];
 
 /// The label that tells the pods of one ReplicaSet from those of another.
 const TEMPLATE_HASH: &str = "pod-template-hash";
@@ -85,8 +95,11 @@ async fn undo_one(cluster: &Cluster, key: &Key, to: Option<u64>) -> Result<(), C
             "{name} skipped rollback (current template already matches revision {current})"
         ));
     }
-    // The template is replaced as a whole: a merge would keep what the revision did not have.
-    let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
+    // Both are replaced as a whole: a merge would keep what the revision did not have.
+    let patch = json!([
+        {"op": "replace", "path": "/spec/template", "value": template},
+        {"op": "add", "path": "/metadata/annotations", "value": annotations(&deployment, set)},
+    ]);
     let options = WriteOptions::by(MANAGER);
     let _: Value = cluster
         .client
@@ -130,6 +143,16 @@ fn find(revisions: &BTreeMap<u64, Value>, number: u64) -> Result<&Value, CliErro
             }
         ))
     })
+}
+
+/// The annotations of a Deployment that goes back to a ReplicaSet: why it was made is told again.
+fn annotations(deployment: &Value, set: &Value) -> Map<String, Value> {
+    const ANNOTATIONS: &str = "/metadata/annotations";
+    let own = json::entries(deployment, ANNOTATIONS).filter(|(key, _)| OWN.contains(key));
+    let inherited = json::entries(set, ANNOTATIONS).filter(|(key, _)| !OWN.contains(key));
+    own.chain(inherited)
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .collect()
 }
 
 /// A ReplicaSet's pod template as the Deployment had it.

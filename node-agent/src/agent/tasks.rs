@@ -150,11 +150,15 @@ impl Agent {
         let statuses = Statuses::default();
         let cpus = usize::try_from(self.facts.engine.cpus).unwrap_or(1).max(1);
         let starts = self.config.starts_max.unwrap_or(cpus * 2).max(1);
+        let (runtime, wake) = (&self.runtime, &hears.wake);
+        let probes = Probes::new(Arc::clone(runtime), events.clone(), Arc::clone(wake));
+        let listen = listen(Arc::clone(runtime), probes.endings(), Arc::clone(wake));
+        self.tasks.spawn(listen);
         let tools = Tools {
             runtime: Arc::clone(&self.runtime),
             servers: Arc::clone(&servers),
             volumes: Volumes::new(&self.config.data_dir),
-            events: events.clone(),
+            events,
             starts: Semaphore::new(starts),
             pulls: Semaphore::new(PULLS_MAX),
             place: Place {
@@ -165,16 +169,13 @@ impl Agent {
                 memory_bytes: self.facts.memory_bytes,
             },
             failures: Mutex::new(Failures::default()),
+            hooks: probes.hooks(),
             names: self.start_resolver(hears.catalog.clone()),
             catalog: hears.catalog,
             clock: Arc::new(wall_clock),
             network: hears.network,
             isolation: hears.isolation,
         };
-        let (runtime, wake) = (&self.runtime, &hears.wake);
-        let probes = Probes::new(Arc::clone(runtime), events, Arc::clone(wake));
-        let listen = listen(Arc::clone(runtime), probes.endings(), Arc::clone(wake));
-        self.tasks.spawn(listen);
         let reconciler = Reconciler {
             tools: Arc::new(tools),
             desired,

@@ -66,6 +66,36 @@ impl Endings {
     }
 }
 
+/// Knows which containers are in their `postStart` hook. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hooks(Arc<Board>);
+
+impl Hooks {
+    /// This one's hook is about to run: until it has, the container is not ready, nor is it probed.
+    #[must_use]
+    pub fn begin(&self, id: &ContainerId) -> Hooked {
+        self.0.lock().hooked.insert(id.clone());
+        Hooked {
+            board: Arc::clone(&self.0),
+            id: id.clone(),
+        }
+    }
+}
+
+/// A `postStart` hook that is not over; it is as soon as this is dropped.
+#[derive(Debug)]
+pub struct Hooked {
+    board: Arc<Board>,
+    id: ContainerId,
+}
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        self.board.lock().hooked.remove(&self.id);
+        self.board.wake.notify_one();
+    }
+}
+
 /// The probes of a node.
 pub struct Probes {
     runtime: Arc<dyn Runtime>,
@@ -97,6 +127,12 @@ impl Probes {
         Endings(Arc::clone(&self.board))
     }
 
+    /// Where it is kept which containers are in their `postStart` hook.
+    #[must_use]
+    pub fn hooks(&self) -> Hooks {
+        Hooks(Arc::clone(&self.board))
+    }
+
     /// Whether containers have ended since this was asked last.
     pub fn take_ends(&self) -> bool {
         self.board.ends.swap(false, Ordering::Acquire)
@@ -112,6 +148,7 @@ impl Probes {
     pub fn sync(&mut self, desired: &Pods, sights: &Sights, node_ip: Option<IpAddr>, now: Millis) {
         let mut running: BTreeMap<ContainerId, AbortOnDropHandle<()>> = BTreeMap::new();
         let mut kept = BTreeSet::new();
+        let hooked = self.board.lock().hooked.clone();
         for (uid, pod) in desired {
             let Some(sight) = sights.get(uid) else {
                 continue;
@@ -125,7 +162,7 @@ impl Probes {
                 };
                 kept.insert(container.id.clone());
                 // A pod that ends is left in peace; its readiness stays what it was.
-                if pod.deletion.is_some() {
+                if pod.deletion.is_some() || hooked.contains(&container.id) {
                     continue;
                 }
                 let task = match self.tasks.remove(&container.id) {

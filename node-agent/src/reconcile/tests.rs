@@ -307,3 +307,43 @@ async fn a_failed_start_is_tried_again() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_is_neither_ready_nor_probed_before_its_post_start_hook_has_ended() {
+    let rig = Rig::new(Images::All);
+    let failed = ExecOutcome::Exited {
+        code: 1,
+        output: "too early".into(),
+    };
+    rig.sim.answer_exec("a", failed);
+    let probe = json!({"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1});
+    rig.apply(pod(
+        "web",
+        json!([
+            {"name": "a", "image": "shop:1", "livenessProbe": probe,
+                "lifecycle": {"postStart": {"sleep": {"seconds": 60}}}},
+        ]),
+    ));
+    rig.until_status("web", "Running", |status| {
+        status["containerStatuses"][0]["state"]["running"].is_object()
+    })
+    .await;
+    let one = |rig: &Rig| rig.status("web")["containerStatuses"][0].clone();
+    assert_eq!(
+        (&one(&rig)["ready"], &one(&rig)["started"]),
+        (&json!(false), &json!(false))
+    );
+    rig.after(Duration::from_secs(30)).await;
+    assert_eq!(one(&rig)["ready"], false);
+    assert_eq!(rig.sim.calls(Step::Exec), 0);
+    let well = ExecOutcome::Exited {
+        code: 0,
+        output: "".into(),
+    };
+    rig.sim.answer_exec("a", well);
+    rig.until_status("web", "Running", |status| {
+        status["containerStatuses"][0]["ready"] == true
+    })
+    .await;
+    assert_eq!(one(&rig)["restartCount"], 0);
+}

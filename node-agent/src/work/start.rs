@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skiff_api::k8s_openapi::api::core::v1::Container;
+use skiff_api::k8s_openapi::api::core::v1::{Container, LifecycleHandler};
 
 use super::names::Existing;
 use super::{Stopped, Work, on_disk};
@@ -17,6 +17,7 @@ use crate::handler::{Handler, Target};
 use crate::images::{PullPolicy, credentials, policy};
 use crate::memory::{FailureKind, WHOLE_POD};
 use crate::pod::DesiredPod;
+use crate::probe::Hooked;
 use crate::refs::{Ref, RefKind};
 use crate::runtime::{ContainerId, ImageInfo, RuntimeError, SandboxId};
 use crate::support::unsupported;
@@ -112,9 +113,11 @@ impl Work {
             place: &place,
         };
         self.isolate(&pod).await?;
-        let id = self.create_and_start(&pod, wire, attempt, found).await?;
+        let (id, hooked) = self.create_and_start(&pod, wire, attempt, found).await?;
         self.tools.failures().clear(&self.pod.uid, name);
-        self.post_start(&pod, wire, id).await
+        self.post_start(&pod, wire, id).await?;
+        drop(hooked);
+        Ok(())
     }
 
     async fn create_and_start(
@@ -123,7 +126,7 @@ impl Work {
         wire: &Container,
         attempt: u32,
         found: Found<'_>,
-    ) -> Result<ContainerId, Stopped> {
+    ) -> Result<(ContainerId, Option<Hooked>), Stopped> {
         let spec = blueprint::container(pod, wire, attempt, found)
             .map_err(|error| Stopped::Failed(FailureKind::Config, error.to_string()))?;
         let name = wire.name.as_str();
@@ -137,6 +140,8 @@ impl Work {
             "Created",
             format!("Created container: {name}"),
         );
+        // Before it starts: from then on it may be seen running.
+        let hooked = post_start_hook(wire).map(|_| self.tools.hooks.begin(&id));
         let started = self.tools.runtime.start_container(&id).await;
         drop(permit);
         started.map_err(|error| sort_out(error, FailureKind::Run))?;
@@ -146,7 +151,7 @@ impl Work {
             "Started",
             format!("Started container {name}"),
         );
-        Ok(id)
+        Ok((id, hooked))
     }
 
     /// A `postStart` hook that fails ends the container, as Kubernetes does.
@@ -156,11 +161,7 @@ impl Work {
         wire: &Container,
         id: ContainerId,
     ) -> Result<(), Stopped> {
-        let Some(hook) = wire
-            .lifecycle
-            .as_ref()
-            .and_then(|hooks| hooks.post_start.as_ref())
-        else {
+        let Some(hook) = post_start_hook(wire) else {
             return Ok(());
         };
         let ip = self.pod_ip(pod).await?;
@@ -269,6 +270,10 @@ impl Work {
         events.container(whose, Tone::Normal, "Pulled", message);
         Ok(info)
     }
+}
+
+fn post_start_hook(wire: &Container) -> Option<&LifecycleHandler> {
+    wire.lifecycle.as_ref()?.post_start.as_ref()
 }
 
 /// Tells failures that the plan must know of from those that another look will show.

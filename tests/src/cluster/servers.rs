@@ -94,17 +94,39 @@ impl Cluster {
         1 + self.joined.len()
     }
 
-    /// Starts another server that joins by the first one's token; returns its number.
+    /// Whether a server has its data, as it has from its first start until [`Self::lose_server`].
+    fn is_kept(&self, number: usize) -> bool {
+        self.kubeconfig_of(number).is_file()
+    }
+
+    /// The first server that has its data.
+    pub(super) fn first_kept(&self) -> usize {
+        let mut kept = (0..self.count()).filter(|number| self.is_kept(*number));
+        kept.next().unwrap_or_default()
+    }
+
+    /// Loses a server for good, with its disk.
     ///
     /// # Panics
-    /// If the first server wrote no token for servers.
+    /// If its data can't be removed.
+    pub fn lose_server(&mut self, number: usize) {
+        self.process(number).kill();
+        fs::remove_dir_all(self.data_of(number)).expect("lose the disk");
+    }
+
+    /// Starts another server that joins by the token of one that is there; returns its number.
+    ///
+    /// # Panics
+    /// If that one wrote no token for servers.
     pub fn join_server(&mut self) -> usize {
         let number = self.count();
         let name = format!("{}-s{number}", self.prefix);
         let data = self.folder.path().join(format!("server-{number}"));
         let address = self.ground.address(number);
-        let token = fs::read_to_string(self.data.join("server.token")).expect("read server.token");
-        let first = format!("https://{}", self.address);
+        let kept = self.first_kept();
+        let token = self.data_of(kept).join("server.token");
+        let token = fs::read_to_string(token).expect("read server.token");
+        let first = format!("https://{}", self.address_of(kept));
         let data_dir = data.display().to_string();
         let args = [
             "server",
@@ -273,11 +295,12 @@ impl Cluster {
         });
     }
 
-    /// Waits until every server by itself has all that was acknowledged, whole, and the same.
+    /// Waits until every server that has its data by itself has all that was acknowledged, whole, and the same.
     pub fn wait_until_all_agree(&self, acknowledged: &BTreeSet<String>) {
         let local = format!("{}?resourceVersion=0", writers::CONFIG_MAPS);
         wait::until("all servers hold the same", UP_MAX, || {
             let lists: Vec<Value> = (0..self.count())
+                .filter(|number| self.is_kept(*number))
                 .map(|number| self.api_of(number).get(&local))
                 .collect();
             for list in &lists {
@@ -299,7 +322,7 @@ impl Cluster {
     /// None answers.
     pub fn status(&self) -> Result<Value, String> {
         let mut last = String::new();
-        for number in 0..self.count() {
+        for number in (0..self.count()).filter(|number| self.is_kept(*number)) {
             let asked = self
                 .api_of(number)
                 .try_send(&Call::get("/skiff/v1/cluster/status"));

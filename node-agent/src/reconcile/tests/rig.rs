@@ -227,15 +227,17 @@ impl Rig {
             address: [10, 42, 0, 1].into(),
             domain: "cluster.local".into(),
         };
+        let probes = Probes::new(Arc::clone(&runtime), events.clone(), Arc::clone(&wake));
         let tools = Tools {
             runtime: Arc::clone(&runtime),
             servers: Arc::clone(&servers),
             volumes: Volumes::new(self.dir.path()),
-            events: events.clone(),
+            events,
             starts: Semaphore::new(4),
             pulls: Semaphore::new(3),
             place,
             failures: Mutex::new(Failures::default()),
+            hooks: probes.hooks(),
             catalog: watch::channel(Arc::new(synced)).1,
             names: crate::work::Names {
                 cluster: watch::channel(Some(resolver)).1,
@@ -249,7 +251,7 @@ impl Rig {
             tools: Arc::new(tools),
             desired: self.servers.desired.subscribe(),
             wake: Arc::clone(&wake),
-            probes: Probes::new(Arc::clone(&runtime), events, Arc::clone(&wake)),
+            probes,
             statuses: statuses.clone(),
             scheme: "simulated".into(),
             view: watch::channel(View::default()).0,
