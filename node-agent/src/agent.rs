@@ -14,7 +14,9 @@
 //! | renewal | the certificate's life | `identity` |
 //! | gateway | Ingresses, the catalog; threads of its own | requests to pods |
 //!
-//! Losing the servers stops none of the work on pods; losing the engine stops only that.
+//! Losing the servers stops none of the work on pods; losing the engine stops only that. When the
+//! machine's address has become another one, all tasks but those of the catalog, the renewal and the
+//! gateway begin anew with it.
 
 mod gateway;
 mod renew;
@@ -25,8 +27,9 @@ use std::time::Duration;
 
 use skiff_client::{Client, ClientConfig, Server, Trust, Writes, tls};
 use skiff_network::routes::Overlay;
+use skiff_network::{Catalog, follow};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::tasks::Agent;
@@ -35,7 +38,7 @@ use crate::config::AgentConfig;
 use crate::directory::Known;
 use crate::identity::{Home, Identity, IdentityError};
 use crate::join::{self, JoinError};
-use crate::node::Facts;
+use crate::node::{self, Facts};
 use crate::runtime::{EngineInfo, Runtime};
 use crate::token::{JoinToken, sha256_hex};
 
@@ -104,36 +107,76 @@ pub async fn run(
     };
     let overlay = Overlay::of(&instance_of(&identity)?);
     let client = client(servers.all(), &identity)?;
-    let facts = Facts::read(&config, agent_id, engine);
-    tracing::info!(node = facts.name, ip = ?facts.ip, "agent begins");
+    let facts = Facts::read(&config, agent_id, engine, node::address(&config));
+    let (known, identity) = watch::channel(Arc::new(identity));
+    let renewal = renew::Renewal {
+        client: client.clone(),
+        home: home.clone(),
+        known,
+    };
+    let name = config.name.clone();
+    let (shown, catalog) = watch::channel(Arc::new(Catalog::default()));
+    let mut lasting = JoinSet::new();
+    lasting.spawn(follow::follow(client.clone(), shown));
+    lasting.spawn(async move { renewal.run(&name).await });
+    let gateway = gateway.map(|opened| gateway::start(opened, client.clone(), catalog.clone()));
     let mut agent = Agent {
         config,
         runtime,
         client,
+        home,
         facts,
         overlay,
+        identity,
+        servers: watch::Sender::new(Arc::new(servers)),
+        catalog,
+        gateway: gateway.as_ref().map(|running| running.applied.clone()),
         tasks: JoinSet::new(),
     };
-    let (known, identity) = watch::channel(Arc::new(identity));
-    let gateway = agent.start(identity, servers, &home, (gateway, &shutdown));
-    let renewal = renew::Renewal {
-        client: agent.client.clone(),
-        home,
-        known,
-    };
-    let node = agent.config.name.clone();
-    agent.tasks.spawn(async move { renewal.run(&node).await });
-    let ended = tokio::select! {
-        () = shutdown.cancelled() => Ok(()),
-        Some(ended) = agent.tasks.join_next() => Err(AgentError::Ended(match ended {
-            Ok(()) => "a task returned".into(),
-            Err(error) => error.to_string(),
-        })),
-    };
+    let ended = keep(&mut agent, &mut lasting, &shutdown).await;
     if let Some(gateway) = gateway {
         gateway.stop().await;
     }
     ended
+}
+
+/// Runs an agent until `shutdown`: begins anew whenever the machine has another address, as a new
+/// agent on this machine would. The containers are adopted, and no client of the gateway is cut off.
+async fn keep(
+    agent: &mut Agent,
+    lasting: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+) -> Result<(), AgentError> {
+    let servers = agent.servers.subscribe();
+    loop {
+        tracing::info!(node = agent.facts.name, ip = ?agent.facts.ip, "agent begins");
+        agent.start(shutdown);
+        let address = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Ok(()),
+            Some(ended) = agent.tasks.join_next() => return Err(early(ended)),
+            Some(ended) = lasting.join_next() => return Err(early(ended)),
+            address = node::other_address(&agent.config, &servers, agent.facts.ip) => address,
+        };
+        tracing::warn!(
+            old = ?agent.facts.ip,
+            new = %address,
+            "this machine has another address; beginning anew with it"
+        );
+        agent.tasks.shutdown().await;
+        let Facts {
+            agent_id, engine, ..
+        } = agent.facts.clone();
+        agent.facts = Facts::read(&agent.config, agent_id, engine, Some(address));
+    }
+}
+
+/// A part that should have gone on.
+fn early(ended: Result<(), task::JoinError>) -> AgentError {
+    AgentError::Ended(match ended {
+        Ok(()) => "a task returned".into(),
+        Err(error) => error.to_string(),
+    })
 }
 
 /// The name that this cluster's containers have on an Engine that several clusters may share:

@@ -29,7 +29,8 @@ pub struct AgentConfig {
     pub data_dir: PathBuf,
     /// The node's name: a DNS-1123 subdomain.
     pub name: String,
-    /// The address that the node reports. Default: the one by which it reaches a server.
+    /// The address that the node reports. Default: the one by which it reaches a server, also when
+    /// that becomes another.
     pub node_ip: Option<IpAddr>,
     /// Labels of the node, beside Kubernetes' own.
     pub labels: BTreeMap<String, String>,

@@ -1,6 +1,7 @@
 //! The node's own object: registered at the start, again if somebody deletes it, and kept true.
 //! Heartbeats are not here: they ride on the tunnel and never touch the log.
 
+mod address;
 mod conditions;
 mod facts;
 mod object;
@@ -16,6 +17,7 @@ use skiff_client::{Client, ClientError, ListOptions, Patch, Server, Watcher, Wri
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use address::{address, other_address};
 pub use conditions::Health;
 pub use facts::{Facts, Pressure};
 pub use object::{changes, object, status};

@@ -95,7 +95,7 @@ impl Hosts {
         self.count
     }
 
-    /// A host's address.
+    /// The address that a host has from the start.
     #[must_use]
     pub fn address(&self, number: usize) -> String {
         format!("10.{}.{}.{}", self.net(number), self.subnet, 11 + number)
@@ -125,6 +125,20 @@ impl Hosts {
             self.switch(),
             port(number)
         ));
+    }
+
+    /// Gives a host another address on its link, as a new lease would, and tells which. What hangs on
+    /// the old one breaks off; the way to others stays.
+    #[must_use]
+    pub fn renumber(&self, number: usize) -> String {
+        // As most machines have it: the next address of a link takes the place of the first.
+        let promote = "sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1";
+        let _nothing = self.ask(number, promote);
+        let (host, old) = (self.namespace(number), self.address(number));
+        let new = format!("10.{}.{}.{}", self.net(number), self.subnet, 111 + number);
+        ip(&format!("-n {host} addr add {new}/24 dev eth0"));
+        ip(&format!("-n {host} addr del {old}/24 dev eth0"));
+        new
     }
 
     /// A command that runs on a host.

@@ -1,5 +1,5 @@
-//! What befalls a node's network: its packet rules are removed, its agent dies, nobody upstream knows
-//! names. Services and their names go on, or are back within seconds.
+//! What befalls a node's network: its packet rules are removed, its address becomes another one, its
+//! agent dies, nobody upstream knows names. Services and their names go on, or are back within seconds.
 
 use std::fs;
 use std::process::Stdio;
@@ -20,6 +20,10 @@ const SOON: Duration = Duration::from_secs(20);
 /// Until rules that somebody removed are back: they are looked after all the time, those that let the
 /// Engine forward every five seconds.
 const REPAIRED_MAX: Duration = Duration::from_secs(10);
+
+/// Until a node whose address has become another one is reached as before: its agent looks every three
+/// seconds and believes what it sees twice.
+const RENUMBERED_MAX: Duration = Duration::from_secs(30);
 
 /// How long it is watched that everything goes on.
 const WATCHED: Duration = Duration::from_secs(3);
@@ -46,6 +50,7 @@ fn services_and_names_survive_what_befalls_a_node() {
     town.a_table_that_is_gone_is_back_within_seconds();
     town.leave_to_be_forwarded_is_asked_for_again();
     town.rules_that_are_all_gone_are_back_within_seconds();
+    town.a_node_that_gets_another_address_is_reached_again();
     town.without_an_agent_all_goes_on();
 }
 
@@ -162,6 +167,45 @@ impl Town {
             let _nothing = self.world.hosts().ask(node, "nft flush ruleset");
         }
         wait::until("services are back", REPAIRED_MAX, || self.all_is_well());
+    }
+
+    fn a_node_that_gets_another_address_is_reached_again(&mut self) {
+        let engine = self.world.engine(1);
+        let running = || {
+            let mut all = engine.containers(&[], false);
+            all.sort();
+            let began = |id: &String| engine.inspect(id, "{{.Id}} {{.State.StartedAt}}");
+            all.iter().map(began).collect::<Vec<_>>()
+        };
+        let before = running();
+        assert!(!before.is_empty());
+        let new = self.world.hosts().renumber(1);
+        let api = self.world.cluster.api();
+        wait::until("the node has the new address", RENUMBERED_MAX, || {
+            let node = api.get("/api/v1/nodes/n1");
+            let address = &node["status"]["addresses"][0];
+            let is_new = *address == json!({"type": "InternalIP", "address": new});
+            is_new.then_some(()).ok_or(address.to_string())
+        });
+        wait::until("others lead there", RENUMBERED_MAX, || {
+            let routes = self.world.hosts().ask(0, "ip route show proto 91");
+            let leads = routes.contains(&format!("via {new} "));
+            leads.then_some(()).ok_or(routes)
+        });
+        wait::until("its pods are reached", RENUMBERED_MAX, || {
+            let url = format!("http://{}:{PORT}/cgi-bin/name", self.pods[1].address);
+            let said = self.world.curl(Asker::Pod(&self.pods[0]), &url);
+            said.expect(&Answer::Said("p1".to_owned()))
+        });
+        wait::until("services are", RENUMBERED_MAX, || self.all_is_well());
+        wait::until("pods are said to be there", RENUMBERED_MAX, || {
+            let status = &api.get("/api/v1/namespaces/default/pods/p1")["status"];
+            assert_eq!(text(&status["podIP"]), self.pods[1].address);
+            let is_new = status["hostIP"] == *new && status["hostIPs"][0]["ip"] == *new;
+            is_new.then_some(()).ok_or(status.to_string())
+        });
+        assert_eq!(running(), before, "containers go on");
+        assert!(self.world.cluster.agent("n1").runs(), "so does the agent");
     }
 
     fn without_an_agent_all_goes_on(&mut self) {

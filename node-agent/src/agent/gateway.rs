@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use skiff_api::Revision;
+use skiff_client::Client;
 use skiff_gateway::Gateway;
 use skiff_network::Catalog;
 use tokio::sync::watch;
@@ -31,28 +32,28 @@ pub(super) async fn open(config: &AgentConfig) -> Result<Option<Gateway>, AgentE
     Ok(Some(opened.map_err(AgentError::Gateway)?))
 }
 
-impl Agent {
-    /// Lets requests in once the routes are known.
-    pub(super) fn start_gateway(
-        &self,
-        gateway: Gateway,
-        catalog: watch::Receiver<Arc<Catalog>>,
-    ) -> Running {
-        let (applying, applied) = watch::channel(Revision(0));
-        let stop = CancellationToken::new();
-        let (client, until) = (self.client.clone(), stop.clone());
-        let task = tokio::spawn(async move {
-            if let Err(error) = gateway.run(client, catalog, applying, until).await {
-                tracing::error!(error = %Chain(&error), "the gateway ended");
-            }
-        });
-        Running {
-            applied,
-            task,
-            stop,
+/// Lets requests in once the routes are known.
+pub(super) fn start(
+    gateway: Gateway,
+    client: Client,
+    catalog: watch::Receiver<Arc<Catalog>>,
+) -> Running {
+    let (applying, applied) = watch::channel(Revision(0));
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    let task = tokio::spawn(async move {
+        if let Err(error) = gateway.run(client, catalog, applying, until).await {
+            tracing::error!(error = %Chain(&error), "the gateway ended");
         }
+    });
+    Running {
+        applied,
+        task,
+        stop,
     }
+}
 
+impl Agent {
     /// What both the packet rules and the gateway have in effect.
     pub(super) fn both(
         &mut self,

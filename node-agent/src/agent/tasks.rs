@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt as _;
 use skiff_api::Revision;
 use skiff_client::Client;
-use skiff_gateway::Gateway;
+use skiff_network::Catalog;
 use skiff_network::routes::Overlay;
-use skiff_network::{Catalog, follow};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{ENGINE_RETRY, gateway};
+use super::ENGINE_RETRY;
 use crate::config::AgentConfig;
 use crate::desired::{self, Desired};
 use crate::directory::{Directory, Known};
@@ -36,43 +35,40 @@ pub(super) struct Agent {
     pub(super) config: AgentConfig,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) client: Client,
+    pub(super) home: Home,
     pub(super) facts: Facts,
     pub(super) overlay: Overlay,
+    pub(super) identity: watch::Receiver<Arc<Identity>>,
+    /// The servers, those included that they have named.
+    pub(super) servers: watch::Sender<Arc<Known>>,
+    /// Nodes, services, endpoints.
+    pub(super) catalog: watch::Receiver<Arc<Catalog>>,
+    /// The revision whose endpoints the node's gateway uses, if it runs one.
+    pub(super) gateway: Option<watch::Receiver<Revision>>,
+    /// All that begins anew when the facts are others.
     pub(super) tasks: JoinSet<()>,
 }
 
 /// What the reconciler hears from others.
 struct Hears {
     wake: Arc<Notify>,
-    catalog: watch::Receiver<Arc<Catalog>>,
     network: watch::Receiver<NetworkState>,
     isolation: Isolation,
 }
 
 impl Agent {
-    /// Starts all tasks but the renewal of the certificate.
-    pub(super) fn start(
-        &mut self,
-        identity: watch::Receiver<Arc<Identity>>,
-        servers: Known,
-        home: &Home,
-        (gateway, stop): (Option<Gateway>, &CancellationToken),
-    ) -> Option<gateway::Running> {
+    /// Starts the tasks that rest on the facts.
+    pub(super) fn start(&mut self, stop: &CancellationToken) {
         let wake = Arc::new(Notify::new());
         let (view, shown) = watch::channel(View::default());
         let (engine, engine_state) = watch::channel(EngineState::None);
-        let (shown_catalog, catalog) = watch::channel(Arc::new(Catalog::default()));
-        self.tasks
-            .spawn(follow::follow(self.client.clone(), shown_catalog));
-        let (network, mut applied, isolation) = self.start_network(&wake, catalog.clone());
-        let gateway = gateway.map(|gateway| {
-            let running = self.start_gateway(gateway, catalog.clone());
-            applied = self.both(applied.clone(), running.applied.clone());
-            running
-        });
+        let (network, rules, isolation) = self.start_network(&wake);
+        let applied = match self.gateway.clone() {
+            Some(gateway) => self.both(rules, gateway),
+            None => rules,
+        };
         let hears = Hears {
             wake: Arc::clone(&wake),
-            catalog,
             network: network.clone(),
             isolation,
         };
@@ -80,19 +76,18 @@ impl Agent {
         let (connected, links) = watch::channel(BTreeSet::new());
         let tunnel = Arc::new(Tunnel {
             agent_id: self.facts.agent_id.clone(),
-            identity,
+            identity: self.identity.clone(),
             heartbeat: self.config.heartbeat,
             runtime: Arc::clone(&self.runtime),
             view: shown,
             applied,
             connected,
         });
-        let (known, servers) = watch::channel(Arc::new(servers));
-        self.tasks.spawn(tunnel.keep_all(servers));
+        self.tasks.spawn(tunnel.keep_all(self.servers.subscribe()));
         let directory = Directory {
             client: self.client.clone(),
-            home: home.clone(),
-            known,
+            home: self.home.clone(),
+            known: self.servers.clone(),
         };
         self.tasks.spawn(directory.run(links.clone()));
         let keeper = NodeKeeper {
@@ -104,14 +99,12 @@ impl Agent {
         let until = stop.clone();
         self.tasks
             .spawn(async move { keeper.run(links, until).await });
-        gateway
     }
 
     /// Says how the network is, and up to which revision the catalog is in effect here.
     fn start_network(
         &mut self,
         wake: &Arc<Notify>,
-        catalog: watch::Receiver<Arc<Catalog>>,
     ) -> (
         watch::Receiver<NetworkState>,
         watch::Receiver<Revision>,
@@ -127,7 +120,7 @@ impl Agent {
             address: self.facts.ip,
             mode: self.config.network,
             overlay: self.overlay,
-            catalog,
+            catalog: self.catalog.clone(),
             state,
             applied,
             enforcement,
@@ -170,8 +163,8 @@ impl Agent {
             },
             failures: Mutex::new(Failures::default()),
             hooks: probes.hooks(),
-            names: self.start_resolver(hears.catalog.clone()),
-            catalog: hears.catalog,
+            names: self.start_resolver(),
+            catalog: self.catalog.clone(),
             clock: Arc::new(wall_clock),
             network: hears.network,
             isolation: hears.isolation,
@@ -200,7 +193,7 @@ impl Agent {
 
 impl Agent {
     /// Keeps the node's resolver; pods are told of it as soon as it has an address.
-    fn start_resolver(&mut self, catalog: watch::Receiver<Arc<Catalog>>) -> Names {
+    fn start_resolver(&mut self) -> Names {
         let (shown, cluster) = watch::channel(None);
         let data_dir = &self.config.data_dir;
         let keeper = resolver::Keeper {
@@ -211,7 +204,7 @@ impl Agent {
                 .unwrap_or_else(|_| data_dir.clone())
                 .join("dns"),
             resolv_conf: self.config.resolv_conf.clone(),
-            catalog,
+            catalog: self.catalog.clone(),
             shown,
         };
         self.tasks.spawn(keeper.run());

@@ -1,11 +1,10 @@
-//! What there is to say about the machine: read once at the start, pressure whenever asked.
+//! What there is to say about the machine: read at the start and whenever its address has become
+//! another one, pressure whenever asked.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-
-use skiff_client::Server;
 
 use crate::config::{AgentConfig, PODS_MAX};
 use crate::runtime::EngineInfo;
@@ -64,9 +63,14 @@ pub struct Pressure {
 }
 
 impl Facts {
-    /// Reads the machine.
+    /// Reads the machine, which has that address.
     #[must_use]
-    pub fn read(config: &AgentConfig, agent_id: String, engine: EngineInfo) -> Self {
+    pub fn read(
+        config: &AgentConfig,
+        agent_id: String,
+        engine: EngineInfo,
+        ip: Option<IpAddr>,
+    ) -> Self {
         let line = |path: &str| {
             fs::read_to_string(path)
                 .map(|text| text.trim().to_owned())
@@ -75,8 +79,6 @@ impl Facts {
         let cpus = i64::from(engine.cpus).saturating_mul(1000);
         let memory = i64::try_from(engine.memory_bytes).unwrap_or(i64::MAX);
         let uname = rustix::system::uname();
-        let found = || config.servers.iter().find_map(own_address);
-        let ip = config.node_ip.or_else(found);
         let mut network = crate::network::annotations(config.network, ip);
         let gateway = config.gateway.as_ref();
         network.insert(
@@ -112,26 +114,6 @@ impl Facts {
             memory: memory.is_some_and(|bytes| bytes < MEMORY_LOW),
             disk: disk.is_some_and(|(total, free)| free < total / 100 * DISK_LOW_PERCENT),
         }
-    }
-}
-
-/// The address by which this machine reaches a server. Nothing is sent for it. With a server on
-/// this very machine it is the address by which it would reach others.
-fn own_address(server: &Server) -> Option<IpAddr> {
-    let towards = |host: &str, port: u16| {
-        let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, 0).into();
-        let any6 = "[::]:0".parse().unwrap_or(any);
-        [any, any6].into_iter().find_map(|local| {
-            let socket = UdpSocket::bind(local).ok()?;
-            socket.connect((host, port)).ok()?;
-            socket.local_addr().ok().map(|address| address.ip())
-        })
-    };
-    let found = towards(server.host(), server.port());
-    // 192.0.2.1 is an address of the documentation, and so a stranger to every network.
-    match found {
-        Some(ip) if ip.is_loopback() => towards("192.0.2.1", 9).or(found),
-        other => other,
     }
 }
 
