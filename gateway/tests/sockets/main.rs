@@ -11,3 +11,5 @@ mod http;
 mod protocols;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod timeouts;
