@@ -8,6 +8,8 @@ mod endpoints;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod ports;
+#[cfg(test)]
 mod protocols;
 #[cfg(test)]
 mod rig;
