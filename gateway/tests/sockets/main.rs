@@ -1,6 +1,8 @@
 //! The gateway over real sockets: clients on one side, tiny services on the other, in one process.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod bodies;
 mod canaries;
 #[cfg(test)]
