@@ -99,8 +99,15 @@ async fn connect(
     account: &mut Account,
 ) -> Result<(Lease, Box<Link>), Refusal> {
     let settings = &attempts.live.route.settings;
+    attempts.upstream.earn_retry();
     let mut avoid: Option<SocketAddr> = None;
-    for _ in 0..=settings.retries {
+    for tries in 0..=settings.retries {
+        if tries > 0 {
+            if !attempts.upstream.spend_retry() {
+                break;
+            }
+            account.retried();
+        }
         let times = times(attempts.worker, attempts.live);
         let picked = attempts.upstream.pick(times, avoid);
         let lease = picked.map_err(|trouble| attempts.nobody(trouble))?;
