@@ -332,4 +332,4 @@ impl Nodes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -69,7 +69,11 @@ pub(crate) async fn serve(
         }
         Err(refusal) => {
             account.refused(&refusal);
-            refusal.answer(is_head)
+            let answer = refusal.answer(is_head);
+            if let Reply::Own(words) = answer.body() {
+                account.sent(words.len());
+            }
+            answer
         }
     })
 }

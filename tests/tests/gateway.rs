@@ -1,6 +1,8 @@
 //! The gateway of a server that has no node: Services without pods, and endpoints by hand.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,17 +22,28 @@ const JUDGED_MAX: Duration = Duration::from_secs(60);
 struct Town {
     cluster: Cluster,
     gateway: String,
+    admin: String,
+    access_log: PathBuf,
     runtime: Runtime,
+    // Dropped last: the gateway writes to it.
+    _folder: tempfile::TempDir,
 }
 
 impl Town {
     /// A server with a gateway, and services called after what they say.
     fn start(services: &[(&str, SocketAddr)]) -> Self {
-        let gateway = free_address();
-        let cluster = Cluster::server_with(&[&format!("--gateway={gateway}")]);
+        let (gateway, admin) = (free_address(), free_address());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let access_log = folder.path().join("access.log");
+        let cluster = Cluster::server_with(&[
+            &format!("--gateway={gateway}"),
+            &format!("--gateway-admin={admin}"),
+            &format!("--gateway-access-log={}", access_log.display()),
+        ]);
         let api = cluster.api();
         for (name, server) in services {
-            let service = json!({"metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+            let port = json!({"name": "web", "port": 80, "targetPort": "http"});
+            let service = json!({"metadata": {"name": name}, "spec": {"ports": [port]}});
             api.create(SERVICES, &service);
             api.create(SLICES, &slice(name, *server));
         }
@@ -41,14 +54,41 @@ impl Town {
         Self {
             cluster,
             gateway,
+            admin,
+            access_log,
             runtime,
+            _folder: folder,
         }
     }
 
     fn ask(&self, path: &str) -> Result<Answer, String> {
+        self.ask_at(&self.gateway, path)
+    }
+
+    fn ask_at(&self, address: &str, path: &str) -> Result<Answer, String> {
         self.runtime.block_on(async {
-            let mut connection = Connection::plain(&self.gateway).await?;
+            let mut connection = Connection::plain(address).await?;
             connection.send(&Call::get(path)).await
+        })
+    }
+
+    /// What the gateway tells its host.
+    fn told(&self, path: &str) -> String {
+        let answer = self.ask_at(&self.admin, path).expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.text()
+    }
+
+    /// The line of the access log about a path.
+    fn logged(&self, path: &str) -> Value {
+        wait::until(&format!("{path} is in the log"), UP_MAX, || {
+            let log = fs::read_to_string(&self.access_log).map_err(|why| why.to_string())?;
+            // What has no end yet is no line.
+            let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+            let lines = whole.lines().map(serde_json::from_str::<Value>);
+            let lines: Result<Vec<_>, _> = lines.collect();
+            let mut lines = lines.map_err(|why| why.to_string())?.into_iter();
+            lines.find(|line| line["path"] == path).ok_or(log)
         })
     }
 
@@ -86,7 +126,7 @@ fn slice(service: &str, server: SocketAddr) -> Value {
     json!({
         "metadata": {"name": service, "labels": {"kubernetes.io/service-name": service}},
         "addressType": "IPv4",
-        "ports": [{"name": "", "port": server.port(), "protocol": "TCP"}],
+        "ports": [{"name": "web", "port": server.port(), "protocol": "TCP"}],
         "endpoints": [{"addresses": [server.ip().to_string()], "conditions": {"ready": true}}],
     })
 }
@@ -105,11 +145,19 @@ fn ingress(annotations: &Value, paths: &[(&str, &str)]) -> Value {
 fn a_server_without_nodes_serves_an_ingress_and_ends_when_told_to() {
     let services = ["old", "new"].map(|name| (name, upstream::saying(200, name)));
     let mut town = Town::start(&services);
-    let paths = [("/", "old"), ("/new", "new"), ("/lost", "nobody")];
-    let api = town.cluster.api();
-    api.create(INGRESSES, &ingress(&json!({}), &paths));
+    let paths = [
+        ("/", "old"),
+        ("/new", "new"),
+        ("/lost", "nobody"),
+        ("/named", "new"),
+    ];
+    let mut web = ingress(&json!({}), &paths);
+    web["spec"]["rules"][0]["http"]["paths"][3]["backend"]["service"]["port"] =
+        json!({"name": "web"});
+    town.cluster.api().create(INGRESSES, &web);
     town.until_says("/", "old");
     town.until_says("/new/1", "new");
+    town.until_says("/named/1", "new");
     let lost = town.ask("/lost").expect("an answer");
     assert_eq!(lost.status, 503, "{}", lost.text());
     assert!(
@@ -117,6 +165,22 @@ fn a_server_without_nodes_serves_an_ingress_and_ends_when_told_to() {
         "{:?}",
         lost.headers
     );
+    assert_eq!(town.told("/healthz"), "ok\n");
+    let metrics = town.told("/metrics");
+    let count = "skiff_gateway_requests_total{ingress=\"default/web\",host=\"*\",path=\"/named\",\
+        kind=\"Prefix\",service=\"default/new:web\",version=\"stable\",code=\"2xx\"} 1\n";
+    assert!(metrics.contains(count), "{metrics}");
+    let address = services[1].1.to_string();
+    for (path, status, endpoint, tries, reason) in [
+        ("/named/1", 200, json!(address), 1, json!(null)),
+        ("/lost", 503, json!(null), 0, json!("service-not-found")),
+    ] {
+        let line = town.logged(path);
+        let found = (&line["status"], &line["endpoint"], &line["tries"]);
+        assert_eq!(found, (&json!(status), &endpoint, &json!(tries)), "{line}");
+        assert_eq!(line["reason"], reason, "{line}");
+        assert_eq!(line["route"], "default/web", "{line}");
+    }
     let status = town.cluster.server.terminate(UP_MAX);
     assert!(status.success(), "{}", town.cluster.server.log());
 }

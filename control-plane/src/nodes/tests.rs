@@ -6,7 +6,10 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// An agent on the other end of a pipe: beats when told, answers every other request with its path.
-fn agent(stream: tokio::io::DuplexStream, id: &'static str) -> mpsc::Sender<&'static str> {
+pub(crate) fn agent(
+    stream: tokio::io::DuplexStream,
+    id: &'static str,
+) -> mpsc::Sender<&'static str> {
     let (beats, received) = mpsc::channel::<&'static str>(8);
     let received = Arc::new(Mutex::new(Some(received)));
     let service = service_fn(move |request: Request<Incoming>| {

@@ -1,6 +1,7 @@
 //! The way between servers over real sockets and certificates: with small stand-ins for the stores
 //! here, with real ones in `servers`.
 
+mod applied;
 mod gate;
 mod lane;
 mod servers;

@@ -117,7 +117,9 @@ impl Warnings {
             self.refused(&container.field(probe), &["grpc"]);
         }
         self.refused(&container.field("lifecycle"), &["stopSignal"]);
-        self.refused(&container.field("resources"), &["claims"]);
+        let resources = container.field("resources");
+        self.refused(&resources, &["claims"]);
+        self.unenforced(&resources.field("limits").key("ephemeral-storage"));
         self.security(&container.field("securityContext"));
         for mount in container.field("volumeMounts").each() {
             self.unless(&mount.field("mountPropagation"), "None");
@@ -141,6 +143,7 @@ impl Warnings {
                 self.refuse(&volume.field(source));
             }
         }
+        self.unenforced(&volume.field("emptyDir").field("sizeLimit"));
         for source in volume.field("projected").field("sources").each() {
             self.refused(&source, &["clusterTrustBundle", "serviceAccountToken"]);
         }
@@ -185,6 +188,13 @@ impl Warnings {
             if is_set(&at.field(name)) {
                 self.refuse(&at.field(name));
             }
+        }
+    }
+
+    /// A limit that nobody watches: the pod runs, and may use more.
+    fn unenforced(&mut self, at: &At<'_, '_>) {
+        if is_set(at) {
+            self.add(at, "kept, but this version of Skiff does not enforce it");
         }
     }
 

@@ -99,8 +99,15 @@ async fn connect(
     account: &mut Account,
 ) -> Result<(Lease, Box<Link>), Refusal> {
     let settings = &attempts.live.route.settings;
+    attempts.upstream.earn_retry();
     let mut avoid: Option<SocketAddr> = None;
-    for _ in 0..=settings.retries {
+    for tries in 0..=settings.retries {
+        if tries > 0 {
+            if !attempts.upstream.spend_retry() {
+                break;
+            }
+            account.retried();
+        }
         let times = times(attempts.worker, attempts.live);
         let picked = attempts.upstream.pick(times, avoid);
         let lease = picked.map_err(|trouble| attempts.nobody(trouble))?;
@@ -141,6 +148,17 @@ impl Tunnel {
 
 /// Carries bytes both ways until a side is done or both are silent for too long.
 pub(crate) async fn carry(mut client: Tracked, early: Bytes, mut tunnel: Tunnel) {
+    let activity = client.activity();
+    let before = activity.written_bytes();
+    exchange(&mut client, early, &mut tunnel).await;
+    // However it ended: most clients leave without a word.
+    let sent = activity.written_bytes().wrapping_sub(before);
+    tunnel
+        .account
+        .sent(usize::try_from(sent).unwrap_or(usize::MAX));
+}
+
+async fn exchange(client: &mut Tracked, early: Bytes, tunnel: &mut Tunnel) {
     let begun = async {
         client.write_all(&tunnel.read).await?;
         client.flush().await?;
@@ -151,25 +169,14 @@ pub(crate) async fn carry(mut client: Tracked, early: Bytes, mut tunnel: Tunnel)
     }
     let activity = client.activity();
     let copying =
-        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut tunnel.stream, BUFFER, BUFFER);
+        tokio::io::copy_bidirectional_with_sizes(client, &mut tunnel.stream, BUFFER, BUFFER);
     let mut copying = Box::pin(copying);
     let mut before = activity.moved_bytes();
-    loop {
-        match timeout(tunnel.pause_max, &mut copying).await {
-            Ok(Ok((_, down))) => {
-                tunnel
-                    .account
-                    .sent(usize::try_from(down).unwrap_or(usize::MAX));
-                return;
-            }
-            Ok(Err(_)) => return,
-            Err(_) => {
-                let now = activity.moved_bytes();
-                if now == before {
-                    return;
-                }
-                before = now;
-            }
+    while timeout(tunnel.pause_max, &mut copying).await.is_err() {
+        let now = activity.moved_bytes();
+        if now == before {
+            return;
         }
+        before = now;
     }
 }

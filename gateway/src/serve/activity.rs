@@ -136,7 +136,12 @@ impl Activity {
     /// Bytes in both directions.
     pub(crate) fn moved_bytes(&self) -> u64 {
         let read = self.read_bytes.load(Ordering::Relaxed);
-        read.wrapping_add(self.written_bytes.load(Ordering::Relaxed))
+        read.wrapping_add(self.written_bytes())
+    }
+
+    /// Bytes that went to the client.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes.load(Ordering::Relaxed)
     }
 
     /// Requests so far.
@@ -161,7 +166,7 @@ impl Activity {
         if self.is_held_up(earlier, since) {
             return Look::Stuck(Stuck::Unread);
         }
-        let written = self.written_bytes.load(Ordering::Relaxed);
+        let written = self.written_bytes();
         let moved = written != std::mem::replace(&mut earlier.written_bytes, written);
         if self.blocked.load(Ordering::Relaxed) {
             earlier.blocked = if moved {

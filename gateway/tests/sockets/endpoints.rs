@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::protocols::upgrade_request;
 use crate::rig::{Rig, SOON, Upstream, ask, full, get, ingress};
 use ::http::{Request, Response};
 use bytes::Bytes;
@@ -74,6 +75,28 @@ async fn what_broke_is_tried_again_only_if_that_does_no_harm() {
     assert_eq!(get(rig.http, "h", "/").await.code, 502);
     assert_eq!(seen.load(Ordering::SeqCst), 2, "a GET is tried twice");
     task.abort();
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_websocket_is_tried_again_out_of_the_same_budget() {
+    let dead = nobody().await;
+    let mut rig = Rig::start().await;
+    let often = json!({"gateway.skiff.io/retries": "10"});
+    rig.objects(&[ingress("a", "web", often)], &[]);
+    rig.services(&[("web", None, &[dead])]).await;
+    // Ten are there at first, and three requests do not earn another one.
+    for retries in [10, 10, 10] {
+        let answer = ask(rig.http, upgrade_request("/")).await;
+        assert_eq!(answer.code, 502, "{}", answer.text);
+        let metrics = get(rig.admin, "h", "/metrics").await.text;
+        let found = metrics
+            .lines()
+            .filter(|line| line.starts_with("skiff_gateway_retries_total{"))
+            .filter_map(|line| line.rsplit_once(' '));
+        let found: u32 = found.map(|(_, count)| count.parse::<u32>().unwrap()).sum();
+        assert_eq!(found, retries, "{metrics}");
+    }
     rig.end().await;
 }
 

@@ -1,6 +1,8 @@
 //! The gateway over real sockets: clients on one side, tiny services on the other, in one process.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod bodies;
 mod canaries;
 #[cfg(test)]
@@ -8,6 +10,10 @@ mod endpoints;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod ports;
+#[cfg(test)]
 mod protocols;
 #[cfg(test)]
 mod rig;
+#[cfg(test)]
+mod timeouts;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::rig::{Rig, SOON, Upstream, full, ingress};
+use crate::rig::{Rig, SOON, Upstream, full, get_request, ingress};
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -49,7 +49,7 @@ async fn connect(
     connector.connect(name, stream).await
 }
 
-async fn http2<S>(stream: S) -> hyper::client::conn::http2::SendRequest<Full<Bytes>>
+pub(crate) async fn http2<S>(stream: S) -> hyper::client::conn::http2::SendRequest<Full<Bytes>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -159,8 +159,9 @@ async fn grpc_goes_all_the_way_by_http2_and_its_trailers_come_back() {
     rig.end().await;
 }
 
-/// Switches to a protocol of its own and says back whatever it hears.
-async fn echo() -> (SocketAddr, tokio::task::JoinHandle<()>) {
+/// Switches to a protocol of its own, says `hello`, and then back whatever it hears: to one client
+/// after the other.
+pub(crate) async fn echo() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -180,7 +181,7 @@ async fn echo() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     (address, task)
 }
 
-async fn head(stream: &mut TcpStream) -> String {
+pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
         text.push(
@@ -193,6 +194,20 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// Asks for a WebSocket, without the means to have one.
+pub(crate) fn upgrade_request(path: &str) -> Request<Full<Bytes>> {
+    let mut request = get_request("h", path);
+    let headers = request.headers_mut();
+    headers.insert("connection", "upgrade".parse().unwrap());
+    headers.insert("upgrade", "websocket".parse().unwrap());
+    request
+}
+
+/// A client's wish for a WebSocket at `/chat`.
+pub(crate) const WEBSOCKET: &str = "GET /chat HTTP/1.1\r\nhost: h\r\n\
+    connection: keep-alive, Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: a\r\n\
+    sec-websocket-version: 13\r\n\r\n";
+
 #[tokio::test]
 async fn a_websocket_becomes_a_tunnel() {
     let (address, task) = echo().await;
@@ -200,9 +215,7 @@ async fn a_websocket_becomes_a_tunnel() {
     rig.objects(&[ingress("a", "chat", json!({}))], &[]);
     rig.services(&[("chat", None, &[address])]).await;
     let mut client = TcpStream::connect(rig.http).await.unwrap();
-    let ask = "GET /chat HTTP/1.1\r\nhost: h\r\nconnection: keep-alive, Upgrade\r\n\
-        upgrade: websocket\r\nsec-websocket-key: a\r\nsec-websocket-version: 13\r\n\r\n";
-    client.write_all(ask.as_bytes()).await.unwrap();
+    client.write_all(WEBSOCKET.as_bytes()).await.unwrap();
     let answer = head(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
     assert!(answer.contains("sec-websocket-accept: yes"), "{answer}");

@@ -108,15 +108,24 @@ impl Rig {
 
     /// Shows services: each with its `appProtocol` and endpoints. Waits until they are in use.
     pub(crate) async fn services(&mut self, services: &[(&str, Option<&str>, &[SocketAddr])]) {
-        self.revision += 1;
-        let mut catalog = Catalog::default();
+        let mut objects = Vec::new();
         for (name, protocol, endpoints) in services {
-            catalog.apply(Kind::Service, Event::Applied(service(name, *protocol)));
+            objects.push((Kind::Service, service(name, *protocol)));
             // One slice per endpoint: each has a port of its own here.
             for (number, address) in endpoints.iter().enumerate() {
-                let slice = slice(name, number, *address, self.revision);
-                catalog.apply(Kind::EndpointSlice, Event::Applied(slice));
+                let slice = slice(name, number, *address, self.revision + 1);
+                objects.push((Kind::EndpointSlice, slice));
             }
+        }
+        self.catalog(objects).await;
+    }
+
+    /// Shows Services and EndpointSlices as they are. Waits until they are in use.
+    pub(crate) async fn catalog(&mut self, objects: Vec<(Kind, Value)>) {
+        self.revision += 1;
+        let mut catalog = Catalog::default();
+        for (kind, object) in objects {
+            catalog.apply(kind, Event::Applied(object));
         }
         catalog.revision = Revision(self.revision);
         catalog.synced = true;

@@ -210,6 +210,32 @@ fn what_is_kept_but_not_acted_on_is_said() {
 }
 
 #[test]
+fn limits_that_nobody_enforces_are_said() {
+    let resources = json!({"requests": {"ephemeral-storage": "1Gi"},
+        "limits": {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "2Gi"}});
+    let spec = json!({
+        "initContainers": [{"name": "i", "resources": {"limits": {"ephemeral-storage": "1"}}}],
+        "containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}},
+            {"name": "b", "resources": resources}],
+        "volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}},
+            {"name": "w", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            {"name": "x", "emptyDir": {"sizeLimit": null}}]});
+    let expected = [
+        "spec.initContainers[0].resources.limits[ephemeral-storage]",
+        "spec.containers[1].resources.limits[ephemeral-storage]",
+        "spec.volumes[1].emptyDir.sizeLimit",
+    ];
+    let expected =
+        expected.map(|path| format!("{path}: kept, but this version of Skiff does not enforce it"));
+    assert_eq!(warnings(Kind::Pod, &json!({"spec": spec})), expected);
+    let template = json!({"spec": {"template": {"spec": {
+        "volumes": [{"name": "w", "emptyDir": {"sizeLimit": "64Mi"}}]}}}});
+    let expected = "spec.template.spec.volumes[0].emptyDir.sizeLimit: kept, but this version of \
+        Skiff does not enforce it";
+    assert_eq!(warnings(Kind::ReplicaSet, &template), [expected]);
+}
+
+#[test]
 fn quantities_may_be_written_as_numbers() {
     let mut pod = set(
         pod(),
