@@ -145,9 +145,9 @@ impl Stream {
                 if state.closed {
                     return None;
                 }
-                let frames = std::mem::take(&mut state.unsent);
+                let mut frames = std::mem::take(&mut state.unsent);
                 state.sent += frames.len() as Id;
-                let frames: Vec<u8> = frames.into_iter().flatten().collect();
+                let frames = frames.make_contiguous().concat();
                 if !frames.is_empty() {
                     return Some(frames.into());
                 }
