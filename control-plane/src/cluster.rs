@@ -144,6 +144,7 @@ impl Cluster {
                 }
                 ProposeError::Overloaded
                 | ProposeError::TooLarge { .. }
+                | ProposeError::TooNew { .. }
                 | ProposeError::Stopped => retry(Reason::ServiceUnavailable, err.to_string()),
             })?;
         let done = |outcome: &Outcome| matches!(outcome, Outcome::Done(_));

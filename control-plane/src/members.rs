@@ -21,7 +21,7 @@ pub mod record;
 pub mod removal;
 pub mod roster;
 
-pub use format::{FORMAT, Formats, write_format};
+pub use format::{FORMAT, FORMAT_OLDEST, Formats, write_format};
 
 /// The namespace and name of the ConfigMap.
 const LIST: (&str, &str) = ("kube-system", "skiff-servers");

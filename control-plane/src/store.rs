@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use crate::checkpoint::{Checkpoints, SledCheckpoints};
 use crate::disk::{Disk, RealDisk};
 use crate::log::ENTRY_BYTES_MAX;
+use crate::members::{self, FORMAT_OLDEST, write_format};
 use crate::raft::{
     Alone, ElectionSeed, Inbox, OnFatal, Outbound, PACK_OVERHEAD, Proposal, RaftStatus, Shared,
     Task, abort_on_fatal,
@@ -157,6 +158,7 @@ impl Store {
         if !self.is_leader() {
             return Err(self.not_leader());
         }
+        self.check_format(&writes)?;
         let shared = &self.inner.shared;
         let replies = propose(shared, &self.inner.inbox, writes, now(), only_in)?;
         let mut outcomes = Vec::new();
@@ -164,6 +166,29 @@ impl Store {
             outcomes.extend(reply.await.unwrap_or(Err(ProposeError::Stopped))?);
         }
         Ok(outcomes)
+    }
+
+    /// Whether all servers understand the writes. One that joins is in the list before it gets
+    /// anything, and comes in only if it understands what is written already.
+    fn check_format(&self, writes: &[Write]) -> Result<(), ProposeError> {
+        let Some(newest) = writes.iter().max_by_key(|write| write.format()) else {
+            return Ok(());
+        };
+        let needed = newest.format();
+        // The list is read only for what not every version knows.
+        if needed <= FORMAT_OLDEST {
+            return Ok(());
+        }
+        let written = write_format(&members::of(&self.state()));
+        if needed > written {
+            let kind = newest.key().kind.info().name;
+            return Err(ProposeError::TooNew {
+                kind,
+                needed,
+                written,
+            });
+        }
+        Ok(())
     }
 
     /// The latest applied state, which may lag behind the leader's on a follower.

@@ -3,6 +3,20 @@
 
 use skiff_api::{Key, Kind, Malformed, Millis, Object, Revision};
 
+/// The newest format of commands and snapshots: of their encoding, and of the kinds that may be in
+/// them. Servers of different versions share a log, so a leader writes nothing that one of the others
+/// does not understand; see [`Write::format`].
+pub const FORMAT: u16 = 2;
+/// The kinds that came with format 2; a server that knows only format 1 cannot read them.
+const SINCE_2: [Kind; 6] = [
+    Kind::Service,
+    Kind::Endpoints,
+    Kind::EndpointSlice,
+    Kind::Ingress,
+    Kind::IngressClass,
+    Kind::NetworkPolicy,
+];
+
 /// What the log replicates.
 ///
 /// Whatever `apply` may not find out by itself was stamped by the proposer: the time, uids and
@@ -70,6 +84,16 @@ impl Write {
         Self::Delete {
             expect: Expect::At(old.revision()),
             key: old.key().clone(),
+        }
+    }
+
+    /// The oldest format that has it.
+    #[must_use]
+    pub fn format(&self) -> u16 {
+        if SINCE_2.contains(&self.key().kind) {
+            2
+        } else {
+            1
         }
     }
 

@@ -21,7 +21,7 @@ mod stamp;
 mod state;
 
 pub use apply::{Applied, Change, Outcome};
-pub use command::{Command, CorruptCommand, Expect, Write};
+pub use command::{Command, CorruptCommand, Expect, FORMAT, Write};
 pub use draft::Draft;
 pub use history::{Expired, History};
 pub use stamp::Stamper;

@@ -12,7 +12,7 @@ use skiff_engine::network::{API_SERVICE, CONFIG_NAME, CONFIG_NAMESPACE, Settings
 use skiff_engine::{Draft, Stamper, State, Write};
 
 use crate::ask::host_of;
-use crate::members::Members;
+use crate::members::{Members, write_format};
 
 /// The port of the service.
 const PORT: u16 = 443;
@@ -48,6 +48,9 @@ pub(super) fn writes(
     }
     writes.extend(slices(state, &reached, first, stamper));
     writes.extend(endpoints(state, &reached, stamper).write());
+    // While a cluster is upgraded some server may not know services yet.
+    let written = write_format(members);
+    writes.retain(|write| write.format() <= written);
     writes
 }
 
@@ -230,6 +233,17 @@ mod tests {
             format!("{}:{port}{}", slice.key().name, ips.collect::<String>())
         });
         spelled.collect()
+    }
+
+    #[test]
+    fn beside_an_older_server_only_the_settings_are_written() {
+        let mut members = members(&["10.0.0.1:6443", "10.0.0.2:6443"]);
+        members.entry(2).and_modify(|member| member.format = 1);
+        let mut stamper = Stamper::new(Millis(0), 1);
+        let (state, given) = (State::default(), Settings::default());
+        let written = writes(&state, &given, &members, &mut stamper);
+        let kinds: Vec<Kind> = written.iter().map(|write| write.key().kind).collect();
+        assert_eq!(kinds, [Kind::ConfigMap]);
     }
 
     #[test]

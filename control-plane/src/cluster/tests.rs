@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::ask::{Ask, AskError};
 use crate::joining::Invitation;
 use crate::members::record::Record;
-use crate::members::{Member, of, write_format};
+use crate::members::{FORMAT, Member, of, write_format};
 use crate::pki::joining_tls;
 use crate::server::{Server, ServerConfig, ServerError};
 use crate::store::Store;
@@ -121,7 +121,7 @@ fn tls(dir: &Path, who: &str) -> rustls::ClientConfig {
 
 fn applicant(name: &str, port: u16) -> Value {
     json!({"name": name, "address": format!("127.0.0.1:{port}"),
-        "formats": {"oldest": 1, "newest": 1}})
+        "formats": {"oldest": 1, "newest": FORMAT}})
 }
 
 #[track_caller]
@@ -158,7 +158,7 @@ async fn a_founder_lists_itself_and_gives_tokens_for_both() {
         id: 1,
         name: "a".into(),
         address: a.address(),
-        format: 1,
+        format: FORMAT,
     };
     assert_eq!(members.into_values().collect::<Vec<_>>(), [expected]);
     let listed = a.ask("admin", "/skiff/v1/servers", None).await.unwrap();
@@ -202,10 +202,11 @@ async fn joining_answers_with_all_that_a_server_needs() {
     assert_eq!(a.store().status().learners, [2]);
     // A newer version that can still write the cluster's format comes in, and holds to it.
     let newer = json!({"name": "c", "address": "127.0.0.1:7002",
-        "formats": {"oldest": 1, "newest": 2}});
+        "formats": {"oldest": 1, "newest": FORMAT + 1}});
     assert_eq!(a.join(&token, newer).await.unwrap()["member"], 3);
     let members = of(&a.store().state());
-    assert_eq!((members[&3].format, write_format(&members)), (2, 1));
+    let formats = (members[&3].format, write_format(&members));
+    assert_eq!(formats, (FORMAT + 1, FORMAT));
     // The same server with an empty data directory: a new id, and the old one is gone.
     let again = a.join(&token, applicant("b", 7001)).await.unwrap();
     assert_eq!(again["member"], 4);
@@ -226,7 +227,7 @@ async fn who_may_not_join_is_told_why() {
     let hash = Token::parse(&servers).unwrap().ca_hash().to_owned();
     let unknown = Token::generate(&hash).text();
     let future = json!({"name": "b", "address": "127.0.0.1:7001",
-        "formats": {"oldest": 2, "newest": 3}});
+        "formats": {"oldest": FORMAT + 1, "newest": FORMAT + 2}});
     let past = json!({"name": "b", "address": "127.0.0.1:7001",
         "formats": {"oldest": 0, "newest": 0}});
     let cases = [
@@ -300,7 +301,7 @@ async fn only_administrators_and_servers_look_after_the_servers() {
         let body = json!({"name": "a"});
         refused(nobody.post(&body).await, 401, "Unauthorized");
     }
-    let announcement = json!({"id": 1, "name": "x", "address": "h:1", "format": 1});
+    let announcement = json!({"id": 1, "name": "x", "address": "h:1", "format": FORMAT});
     let announced = a.ask("admin", super::ANNOUNCE, Some(announcement)).await;
     refused(announced, 403, "not a server");
     a.server.stop().await;
@@ -342,7 +343,7 @@ async fn servers_leave_and_the_last_one_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_server_cannot_announce_itself() {
     let a = founder().await;
-    let announcement = json!({"id": 9, "name": "ghost", "address": "h:1", "format": 1});
+    let announcement = json!({"id": 9, "name": "ghost", "address": "h:1", "format": FORMAT});
     let announced = a.ask("server", super::ANNOUNCE, Some(announcement)).await;
     refused(announced, 403, "was removed from the cluster");
     a.server.stop().await;

@@ -199,10 +199,12 @@ fn unreadable(err: &ReadError) -> Refused {
 pub(super) fn unwritable(err: &ProposeError) -> Refused {
     let message = err.to_string();
     match err {
-        ProposeError::NotLeader { .. } | ProposeError::Stopped => retry_after(
-            Status::failure(Reason::ServiceUnavailable, message),
-            RETRY_SECONDS,
-        ),
+        ProposeError::NotLeader { .. } | ProposeError::Stopped | ProposeError::TooNew { .. } => {
+            retry_after(
+                Status::failure(Reason::ServiceUnavailable, message),
+                RETRY_SECONDS,
+            )
+        }
         ProposeError::Overloaded => retry_after(
             Status::failure(Reason::TooManyRequests, message),
             RETRY_SECONDS,

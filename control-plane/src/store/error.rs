@@ -27,6 +27,20 @@ pub enum ProposeError {
     /// The disk is full. The writes did not happen; reads go on.
     #[error("the disk is full")]
     DiskFull,
+    /// Another server is of an older version, which could not read them. The writes did not happen;
+    /// they will be taken once that server is upgraded.
+    #[error(
+        "{kind} is unknown to a server of an older version (the cluster writes format {written}, and \
+         this takes {needed}; see `skiff cluster status`): upgrade all servers first"
+    )]
+    TooNew {
+        /// The name of the kind.
+        kind: &'static str,
+        /// The format that it takes.
+        needed: u16,
+        /// The format that all servers understand.
+        written: u16,
+    },
     /// This member lost the leadership while the writes were under way. They may have happened, or
     /// may yet happen: read before trying again.
     #[error("the leadership was lost; the writes may have happened")]

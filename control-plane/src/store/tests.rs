@@ -220,6 +220,49 @@ fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     });
 }
 
+/// A list of servers that understand these formats.
+fn servers(store: &Store, formats: &[u16]) -> Vec<Write> {
+    let members = (1_u64..).zip(formats).map(|(id, format)| {
+        let member = members::Member {
+            id,
+            name: format!("s{id}"),
+            address: format!("s{id}:1"),
+            format: *format,
+        };
+        (id, member)
+    });
+    let mut stamper = skiff_engine::Stamper::new(Millis(0), 1);
+    let list = members::List::read(&store.state());
+    let write = list.replace_by(&members.collect(), &mut stamper);
+    write.into_iter().collect()
+}
+
+#[test]
+fn nothing_is_written_that_an_older_server_could_not_read() {
+    run(async {
+        let store = World::new(1).open().unwrap();
+        let service = |name: &str| {
+            let value = json!({"apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": name, "namespace": "default"}});
+            let both = [Write::create(Object::from_value(value).unwrap())];
+            [create(name, 1), both.into()].concat()
+        };
+        store.propose(servers(&store, &[2, 1, 2])).await.unwrap();
+        store.propose(create("old", 1)).await.unwrap();
+        let refused = store.propose(service("a")).await.unwrap_err();
+        let expected = ProposeError::TooNew {
+            kind: "Service",
+            needed: 2,
+            written: 1,
+        };
+        assert_eq!(refused, expected);
+        assert!(store.state().get(&key("a")).is_none(), "not even in part");
+        store.propose(servers(&store, &[2, 2, 2])).await.unwrap();
+        let outcomes = store.propose(service("a")).await.unwrap();
+        assert!(outcomes.iter().all(|one| matches!(one, Outcome::Done(_))));
+    });
+}
+
 #[test]
 fn a_large_state_is_written_less_often() {
     run(async {

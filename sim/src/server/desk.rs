@@ -317,7 +317,7 @@ fn guess(write: &skiff_engine::Write, state: &State) -> Option<Answer> {
 
 fn refusal(context: &Context, error: &ProposeError) -> Refusal {
     match error {
-        ProposeError::NotLeader { .. } => Refusal::Later(503),
+        ProposeError::NotLeader { .. } | ProposeError::TooNew { .. } => Refusal::Later(503),
         ProposeError::Overloaded => Refusal::Later(429),
         ProposeError::DiskFull => Refusal::Later(507),
         ProposeError::TooLarge { .. } => Refusal::No(413),
