@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -25,6 +26,10 @@ const MARK_KEY: &[u8] = b"mark";
 const RECORD_HEADER: usize = 8 + 4 + 4;
 /// Free space that a checkpoint leaves to the log and to others.
 const SPACE_KEPT_BYTES: u64 = 64 << 20;
+/// How often a lock that is held is tried again…
+const LOCK_TRIES: u32 = 100;
+/// …and after how long: a child becomes its program within milliseconds.
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// Checkpoints as sled databases in one directory.
 #[derive(Debug)]
@@ -177,10 +182,29 @@ fn open(path: &Path) -> Result<sled::Db, CheckpointError> {
         .path(path)
         .flush_every_ms(None)
         .cache_capacity(CACHE_BYTES);
-    config.open().map_err(|source| CheckpointError::Database {
-        step: "open",
-        source,
-    })
+    let mut left = LOCK_TRIES;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(busy)) if is_locked(&busy) && left > 0 => {
+                left -= 1;
+                thread::sleep(LOCK_WAIT);
+            }
+            opened => {
+                return opened.map_err(|source| CheckpointError::Database {
+                    step: "open",
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// Whether the database's lock is held. Nobody else opens it, but a child that this process is just
+/// starting has all its files until it becomes its program, and their locks with them.
+fn is_locked(err: &std::io::Error) -> bool {
+    // sled keeps the system's error only as text.
+    let text = err.to_string();
+    text.contains("could not acquire lock") && text.contains("WouldBlock")
 }
 
 fn key(number: u64, chunk: usize) -> [u8; 12] {
@@ -270,4 +294,22 @@ fn finish(
     }
     visit(record);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_held_is_told_from_other_trouble() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = sled::Config::new().path(dir.path().join("db"));
+        let _held = config.open().unwrap();
+        let again = sled::Config::new().path(dir.path().join("db")).open();
+        assert!(matches!(again, Err(sled::Error::Io(err)) if is_locked(&err)));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let nowhere = sled::Config::new().path(file.join("db")).open();
+        assert!(matches!(nowhere, Err(sled::Error::Io(err)) if !is_locked(&err)));
+    }
 }
