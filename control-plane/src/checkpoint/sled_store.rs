@@ -177,6 +177,10 @@ fn fill(
     join(thread)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells when a child has become its program"
+)]
 fn open(path: &Path) -> Result<sled::Db, CheckpointError> {
     let config = sled::Config::new()
         .path(path)
