@@ -112,13 +112,13 @@ fn append(dir: &Path, group: u64) -> Result<(), Box<dyn Error>> {
             entry.data = vec![7; ENTRY_BYTES].into();
             entry
         });
-        let batch = Batch {
+        let mut batch = Batch {
             hard_state: None,
             entries: entries.collect(),
         };
         log.view().append(&batch.entries);
         let sent = Instant::now();
-        while let Err(err) = log.append(&batch) {
+        while let Err(err) = log.append(&mut batch) {
             let LogError::NoSpace = err else {
                 return Err(err.into());
             };

@@ -76,6 +76,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.hard_state.is_none() && self.entries.is_empty()
+    }
+
     /// Adds what came later.
     pub fn merge(&mut self, later: Self) {
         if later.hard_state.is_some() {
@@ -156,24 +162,21 @@ impl Log {
         self.view.clone()
     }
 
-    /// Makes a batch durable. After [`LogError::NoSpace`] nothing of the part not yet written
-    /// counts, and the same batch may be appended again.
+    /// Makes a batch durable and empties it as it does. After [`LogError::NoSpace`] it holds what is
+    /// left to write: appended again, it goes on from there, however often it finds no space.
     ///
     /// # Errors
     /// [`LogError::NoSpace`] if no segment is left, [`LogError::Write`] if the disk failed: the
     /// log's state on disk is then unknown and the process must end.
-    pub fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let mut entries = batch.entries.as_slice();
-        let mut hard_state = batch.hard_state.as_ref();
-        loop {
-            let (now, later) = entries.split_at(group_len(entries));
-            self.write_group(hard_state, now)?;
-            hard_state = None;
-            entries = later;
-            if entries.is_empty() {
-                return Ok(());
-            }
+    pub fn append(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        while !batch.is_empty() {
+            let count = group_len(&batch.entries);
+            let group = batch.entries.get(..count).unwrap_or_default();
+            self.write_group(batch.hard_state.as_ref(), group)?;
+            batch.hard_state = None;
+            batch.entries.drain(..count);
         }
+        Ok(())
     }
 
     /// Notes durably that the log begins behind `base`, and frees the segments that hold nothing

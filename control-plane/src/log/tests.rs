@@ -47,7 +47,7 @@ fn append(log: &mut Log, entries: Vec<Entry>) -> Result<(), LogError> {
         ..HardState::default()
     };
     log.view().append(&entries);
-    log.append(&Batch {
+    log.append(&mut Batch {
         hard_state: Some(hard_state),
         entries,
     })
@@ -244,13 +244,36 @@ fn a_full_disk_refuses_appends_and_recovers() {
 
     disk.set_capacity_bytes(u64::MAX);
     prepare_all(&log);
-    log.append(&Batch {
+    log.append(&mut Batch {
         hard_state: None,
         entries: entries(4..=4, 1, 300_000),
     })
     .unwrap();
     drop(log);
     assert!(all(&open(&disk).unwrap()) == entries(1..=4, 1, 300_000));
+}
+
+#[test]
+fn a_batch_larger_than_all_spares_goes_on_where_it_found_no_space() {
+    let disk = MemoryDisk::new(1);
+    let mut log = open(&disk).unwrap();
+    prepare_all(&log);
+    let expected = entries(1..=40, 1, 1 << 20);
+    log.view().append(&expected);
+    let mut batch = Batch {
+        hard_state: None,
+        entries: expected.clone(),
+    };
+    let mut prepared = 0;
+    while let Err(err) = log.append(&mut batch) {
+        assert!(matches!(err, LogError::NoSpace), "{err}");
+        prepare(&log).unwrap();
+        prepared += 1;
+        assert!(prepared <= 6, "a spare takes seven of these: two were ready, four are missing");
+    }
+    assert!(batch.is_empty());
+    drop(log);
+    assert!(all(&open(&disk).unwrap()) == expected);
 }
 
 /// One step of a writer's life.
@@ -328,11 +351,11 @@ impl Model {
                 let first = last.saturating_sub(*back).max(self.base) + 1;
                 self.open = entries(first..=first + count - 1, self.term, *len);
                 log.view().append(&self.open);
-                let batch = Batch {
+                let mut batch = Batch {
                     hard_state: None,
                     entries: self.open.clone(),
                 };
-                while let Err(err) = log.append(&batch) {
+                while let Err(err) = log.append(&mut batch) {
                     let LogError::NoSpace = err else {
                         return Err(err);
                     };

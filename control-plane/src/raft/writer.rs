@@ -112,10 +112,10 @@ impl Writer {
     /// # Errors
     /// The disk failed: the log's state on it is unknown.
     pub(crate) fn step(&mut self) -> Result<Step, LogError> {
-        let Some(group) = self.unfinished.group.take().or_else(|| self.gather()) else {
+        let Some(mut group) = self.unfinished.group.take().or_else(|| self.gather()) else {
             return Ok(Step::Idle);
         };
-        match self.write(&group) {
+        match self.write(&mut group) {
             Ok(()) => {}
             Err(LogError::NoSpace) => {
                 self.unfinished.group = Some(group);
@@ -151,15 +151,15 @@ impl Writer {
         Some(group)
     }
 
-    fn write(&mut self, group: &Group) -> Result<(), LogError> {
+    /// Writes a group and takes out of it what is durable, so that the next attempt does only the
+    /// rest: a group may be larger than all the segments that are ready.
+    fn write(&mut self, group: &mut Group) -> Result<(), LogError> {
         if let Some(base) = &group.base {
             self.log
                 .replace(base.clone(), group.batch.hard_state.as_ref())?;
+            group.base = None;
         }
-        if group.batch.hard_state.is_some() || !group.batch.entries.is_empty() {
-            self.log.append(&group.batch)?;
-        }
-        Ok(())
+        self.log.append(&mut group.batch)
     }
 
     fn cut(&mut self, base: Base) -> Result<(), LogError> {

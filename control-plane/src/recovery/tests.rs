@@ -171,7 +171,7 @@ impl World {
             ..HardState::default()
         };
         log.view().append(&entries);
-        log.append(&Batch {
+        log.append(&mut Batch {
             hard_state: Some(hard_state),
             entries,
         })

@@ -178,11 +178,11 @@ fn a_survivor_on_a_real_disk_is_recovered() {
         writing(2, 1, config_map("a", 100_000)),
     ];
     log.view().append(&entries);
-    let batch = Batch {
+    let mut batch = Batch {
         hard_state: None,
         entries,
     };
-    log.append(&batch).unwrap();
+    log.append(&mut batch).unwrap();
     drop(log);
     let found = examine(&mut config(), "").unwrap();
     assert!(
