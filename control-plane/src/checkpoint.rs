@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use raft::eraftpb::ConfState;
 
+mod chunk;
 mod generation;
 pub(crate) mod mark;
 mod sled_store;

@@ -7,23 +7,17 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::chunk::{self, Joiner};
 use super::generation::{Generations, sync_tree};
-use super::mark::{self, Fields, Summary};
+use super::mark::{self, Summary};
 use super::{Checkpoint, CheckpointError, Checkpoints, Mark, Record};
 
-/// Larger values go to files that sled never syncs.
-const CHUNK_BYTES: usize = 4000;
 /// sled's page cache: a checkpoint is written and read once, in order.
 const CACHE_BYTES: u64 = 4 << 20;
-/// Records between the two halves of a write: bounds what waits in memory.
-const RECORDS_QUEUED_MAX: usize = 256;
-/// Key of the record that closes a checkpoint; every other key is an 8-byte number of an object
-/// and a 4-byte number of a chunk.
+/// Chunks between the two halves of a write: bounds what waits in memory.
+const CHUNKS_QUEUED_MAX: usize = 64;
+/// Key of the record that closes a checkpoint; every other key is a chunk's number, in big endian.
 const MARK_KEY: &[u8] = b"mark";
-/// revision, length, checksum: before the body in an object's first chunk.
-const RECORD_HEADER: usize = 8 + 4 + 4;
 /// Free space that a checkpoint leaves to the log and to others.
 const SPACE_KEPT_BYTES: u64 = 64 << 20;
 /// How often a lock that is held is tried again…
@@ -143,38 +137,32 @@ fn fill(
     mark: &Mark,
     records: &mut dyn Iterator<Item = Record>,
 ) -> Result<Summary, CheckpointError> {
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<Record>(RECORDS_QUEUED_MAX);
-    let (path, mark) = (path.to_owned(), mark.clone());
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<u8>>(CHUNKS_QUEUED_MAX);
+    let (closing, closes) = std::sync::mpsc::channel::<Vec<u8>>();
+    let path = path.to_owned();
     let thread = thread::Builder::new()
         .name("checkpoint-db".into())
         .spawn(move || {
             let database = open(&path)?;
-            let mut summary = Summary::default();
-            for (number, record) in receiver.into_iter().enumerate() {
-                let sum = summary.add(&record);
-                insert(&database, number as u64, &record, sum)?;
+            let fail = |step| move |source| CheckpointError::Database { step, source };
+            for (number, chunk) in receiver.into_iter().enumerate() {
+                let inserted = database.insert((number as u64).to_be_bytes(), chunk);
+                inserted.map_err(fail("fill"))?;
             }
-            let inserted = database.insert(MARK_KEY, mark::encode(&mark, summary));
-            inserted.map_err(|source| CheckpointError::Database {
-                step: "fill",
-                source,
-            })?;
-            let flushed = database.flush();
-            flushed.map_err(|source| CheckpointError::Database {
-                step: "flush",
-                source,
-            })?;
-            Ok(summary)
+            // Without it the other side broke off, and the database is never completed.
+            if let Ok(mark) = closes.recv() {
+                database.insert(MARK_KEY, mark).map_err(fail("fill"))?;
+            }
+            database.flush().map_err(fail("flush"))?;
+            Ok(())
         });
     let thread = thread.map_err(CheckpointError::Thread)?;
-    for record in records {
-        // The other side is gone only if it failed; joining it tells why.
-        if sender.send(record).is_err() {
-            break;
-        }
-    }
+    let summary = chunk::cut(records, |chunk| sender.send(chunk).is_ok());
     drop(sender);
-    join(thread)
+    // The other side is gone only if it failed; joining it tells why.
+    drop(closing.send(mark::encode(mark, summary)));
+    join(thread)?;
+    Ok(summary)
 }
 
 #[expect(
@@ -211,35 +199,6 @@ fn is_locked(err: &std::io::Error) -> bool {
     text.contains("could not acquire lock") && text.contains("WouldBlock")
 }
 
-fn key(number: u64, chunk: usize) -> [u8; 12] {
-    let mut key = [0; 12];
-    let chunk = u32::try_from(chunk).unwrap_or(u32::MAX).to_be_bytes();
-    for (to, from) in key
-        .iter_mut()
-        .zip(number.to_be_bytes().into_iter().chain(chunk))
-    {
-        *to = from;
-    }
-    key
-}
-
-fn insert(db: &sled::Db, number: u64, record: &Record, sum: u32) -> Result<(), CheckpointError> {
-    let mut bytes = Vec::with_capacity(RECORD_HEADER + record.body.len());
-    bytes.extend_from_slice(&record.revision.to_le_bytes());
-    let len = u32::try_from(record.body.len()).unwrap_or(u32::MAX);
-    bytes.extend_from_slice(&len.to_le_bytes());
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes.extend_from_slice(&record.body);
-    for (at, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
-        let inserted = db.insert(key(number, at), chunk);
-        inserted.map_err(|source| CheckpointError::Database {
-            step: "fill",
-            source,
-        })?;
-    }
-    Ok(())
-}
-
 /// Reads a whole database and verifies it at the end: what `visit` was given counts only then.
 fn read(path: &Path, visit: &mut dyn FnMut(Record)) -> Result<(Mark, Summary), CheckpointError> {
     let database = open(path)?;
@@ -251,53 +210,17 @@ fn read(path: &Path, visit: &mut dyn FnMut(Record)) -> Result<(Mark, Summary), C
     let closing = closing.ok_or(CheckpointError::Damaged("it was never completed"))?;
     let (mark, expected) =
         mark::decode(&closing).ok_or(CheckpointError::Damaged("its mark is unreadable"))?;
-    let mut bytes = Vec::new();
-    let mut summary = Summary::default();
+    let mut joiner = Joiner::default();
     for pair in database.iter() {
         let (key, chunk) = pair.map_err(fail)?;
-        if key == MARK_KEY {
-            continue;
+        if key != MARK_KEY {
+            joiner.add(&chunk, visit)?;
         }
-        if key
-            .get(8..)
-            .is_some_and(|chunk| chunk.iter().all(|byte| *byte == 0))
-        {
-            finish(&bytes, visit, &mut summary)?;
-            bytes.clear();
-        }
-        bytes.extend_from_slice(&chunk);
     }
-    finish(&bytes, visit, &mut summary)?;
-    if summary != expected {
+    if joiner.end()? != expected {
         return Err(CheckpointError::Damaged("objects are missing or changed"));
     }
-    Ok((mark, summary))
-}
-
-/// Takes the chunks of one object together.
-fn finish(
-    bytes: &[u8],
-    visit: &mut dyn FnMut(Record),
-    summary: &mut Summary,
-) -> Result<(), CheckpointError> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    let damaged = CheckpointError::Damaged("an object is damaged");
-    let Some((header, body)) = bytes.split_at_checked(RECORD_HEADER) else {
-        return Err(damaged);
-    };
-    let mut header = Fields(header);
-    let (revision, len, sum) = (header.u64(), header.u32(), header.u32());
-    let record = Record {
-        revision: revision.unwrap_or_default(),
-        body: Bytes::copy_from_slice(body),
-    };
-    if len.map(|len| len as usize) != Some(body.len()) || Some(summary.add(&record)) != sum {
-        return Err(damaged);
-    }
-    visit(record);
-    Ok(())
+    Ok((mark, expected))
 }
 
 #[cfg(test)]

@@ -269,7 +269,10 @@ fn a_batch_larger_than_all_spares_goes_on_where_it_found_no_space() {
         assert!(matches!(err, LogError::NoSpace), "{err}");
         prepare(&log).unwrap();
         prepared += 1;
-        assert!(prepared <= 6, "a spare takes seven of these: two were ready, four are missing");
+        assert!(
+            prepared <= 6,
+            "a spare takes seven of these: two were ready, four are missing"
+        );
     }
     assert!(batch.is_empty());
     drop(log);

@@ -19,6 +19,9 @@ use crate::store::{News, OnApplied, ProposeError};
 
 /// After a checkpoint was put off or failed, this much more is applied before the next attempt.
 const RETRY_BYTES: u64 = 8 << 20;
+/// Bytes of entries that come in for each byte of the last checkpoint before the next is taken: a
+/// database takes about twice what it holds, so no more goes to checkpoints than goes to the log.
+const BYTES_PER_BYTE: u64 = 2;
 /// An orderly stop takes a checkpoint if at least this much would have to be replayed: less is
 /// replayed in a fraction of a second, and stopping should not take longer than that either.
 const WORTH_A_CHECKPOINT_BYTES: u64 = 32 << 20;
@@ -32,8 +35,7 @@ pub(crate) struct Applier {
     pub(crate) keeper: SyncSender<Task>,
     /// Bytes of entries between checkpoints, at least.
     pub(crate) checkpoint_bytes: u64,
-    /// How the last one went. The next one is not taken before as much came in as that one holds, so
-    /// that writing checkpoints never costs more than writing the log does.
+    /// How the last one went: the next one waits for [`BYTES_PER_BYTE`] times what that one holds.
     pub(crate) kept: Arc<Kept>,
     /// Bytes of entries since the last one.
     pub(crate) bytes: u64,
@@ -183,7 +185,8 @@ impl Applier {
 
     /// Bytes of entries between this checkpoint and the next.
     fn distance(&self) -> u64 {
-        self.checkpoint_bytes.max(self.kept.bytes())
+        self.checkpoint_bytes
+            .max(self.kept.bytes().saturating_mul(BYTES_PER_BYTE))
     }
 
     fn try_again_soon(&mut self) {

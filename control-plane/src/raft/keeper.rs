@@ -15,6 +15,9 @@ use crate::checkpoint::{CheckpointError, Checkpoints, Mark};
 use crate::log::Base;
 use crate::snapshot::StateAt;
 
+/// Steps of priority (nice(2)) that the keeper stands behind the rest of the server.
+const NICE: i32 = 10;
+
 /// What the keeper is asked for.
 #[derive(Debug)]
 pub(crate) enum Task {
@@ -75,6 +78,14 @@ impl Kept {
     }
 }
 
+/// Lowers the priority of this thread and of the database's, which it starts: a write that somebody
+/// waits for goes first. A tenth of a busy core is left to them.
+fn give_way() {
+    if let Err(err) = rustix::process::nice(NICE) {
+        tracing::debug!(%err, "checkpoints keep the priority of the server");
+    }
+}
+
 impl Keeper {
     /// Starts the thread. It ends when the senders of tasks are gone.
     ///
@@ -84,6 +95,7 @@ impl Keeper {
         std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || {
+                give_way();
                 while let Ok(task) = self.tasks.recv() {
                     self.work(task);
                 }

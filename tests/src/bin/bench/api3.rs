@@ -14,7 +14,7 @@ use crate::report::Row;
 use crate::servers::{bring_back, wait_until_caught_up};
 
 const SERVERS: usize = 3;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const ROUND: Until = Until::Elapsed(Duration::from_secs(4));
 const WARM_UP: Until = Until::Elapsed(Duration::from_secs(2));
 /// Connections while a follower is ill.

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::machine;
 use crate::report::Row;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 /// From one pod to this many.
 const PODS: usize = 50;
 const GIVE_UP: Duration = Duration::from_secs(300);
