@@ -9,6 +9,7 @@ use skiff_tests::api::{Call, Identity};
 use skiff_tests::cluster::{Cluster, UP_MAX, items, members, text};
 use skiff_tests::docker::Engine;
 use skiff_tests::given;
+use skiff_tests::slowdisk::SlowDisk;
 use skiff_tests::wait;
 use skiff_tests::writers::{self, CONFIG_MAPS, Writers};
 
@@ -58,6 +59,36 @@ fn leaders_are_killed_under_load_and_nothing_acknowledged_is_lost() {
     let acknowledged = writers.stop();
     assert!(acknowledged.len() > 500, "{}", acknowledged.len());
     cluster.wait_until_all_agree(&acknowledged);
+}
+
+#[test]
+fn a_server_that_missed_many_large_writes_catches_up_and_its_log_stays_small() {
+    let disk = SlowDisk::new(Duration::from_millis(50));
+    let mut cluster = Cluster::servers_on_slow_disk(disk, 3);
+    let leader = cluster.leader();
+    let away = (leader + 1) % 3;
+    cluster.process(away).kill();
+    // All of it is in the leader's log, and comes faster than segments are made ready for it.
+    let (value, api) = ("v".repeat(900_000), cluster.api_of(leader));
+    let names: Vec<String> = (0..60).map(|number| format!("large-{number}")).collect();
+    for name in &names {
+        api.create(CONFIG_MAPS, &given::config_map(name, "key", &value));
+    }
+    cluster.start_server_again(away);
+    cluster.wait_for_server(away);
+    let api = cluster.api_of(away);
+    for name in &names {
+        let found = api.get(&format!("{CONFIG_MAPS}/{name}?resourceVersion=0"));
+        assert!(found["data"]["key"] == value.as_str(), "{name}");
+    }
+    let log_bytes: u64 = fs::read_dir(cluster.data_of(away).join("db/log"))
+        .expect("the log's folder")
+        .map(|file| {
+            file.and_then(|file| file.metadata())
+                .map_or(0, |of| of.len())
+        })
+        .sum();
+    assert!(log_bytes < 200 << 20, "54 MB took {log_bytes} bytes of log");
 }
 
 #[test]
