@@ -112,8 +112,9 @@ pub struct Log {
     full: Vec<(Arc<Segment>, u64)>,
     /// The highest index written to the active segment.
     active_last: u64,
-    /// As of the last durable frame.
+    /// As of the last durable frame, as is the base. Raft and others may know of newer ones already.
     hard_state: HardState,
+    base: Base,
     builder: FrameBuilder,
 }
 
@@ -127,7 +128,7 @@ impl Log {
         let recovered = recover::recover(&disk, dir)?;
         let pool = Pool::new(disk, dir, recovered.spares, recovered.next_sequence);
         let view = LogView::new(recovered.tail, Arc::new(pool), recovered.salt);
-        let hard_state = view.hard_state();
+        let (hard_state, base) = (view.hard_state(), view.base());
         let (active, offset) = match recovered.active {
             Some(active) => active,
             None => {
@@ -147,6 +148,7 @@ impl Log {
             salt: recovered.salt,
             full: recovered.full,
             hard_state,
+            base,
             builder: FrameBuilder::default(),
         };
         if log.next_number == recover::FIRST_NUMBER {
@@ -204,9 +206,15 @@ impl Log {
         Ok(())
     }
 
-    /// Waits for a spare segment, at most `limit`.
+    /// Waits for space, at most `limit`: for a spare segment, or, if it was not a segment that was
+    /// missing, for whatever else the file system lacks.
     pub fn wait_for_space(&self, limit: Duration) {
-        self.view.pool().wait_for_spare(limit);
+        let pool = self.view.pool();
+        if pool.spare_bytes() == 0 {
+            pool.wait_for_spare(limit);
+        } else {
+            pool.pause(limit);
+        }
     }
 
     fn write_group(&mut self, hard: Option<&HardState>, group: &[Entry]) -> Result<(), LogError> {
@@ -237,10 +245,12 @@ impl Log {
         let len = frame::frame_len(self.builder.payload_len()) as u64;
         if self.offset + len > self.active.len {
             self.go_to_next_segment()?;
+        }
+        if self.offset == 0 {
             // Each segment stands by itself: those before it may be gone.
-            let base = self.view.base();
-            let current = self.hard_state.clone();
-            self.build(Some(&base), Some(hard.unwrap_or(&current)), group);
+            let (durable_base, durable) = (self.base.clone(), self.hard_state.clone());
+            let (base, hard) = (base.unwrap_or(&durable_base), hard.unwrap_or(&durable));
+            self.build(Some(base), Some(hard), group);
         }
         let bytes = self.builder.finish(self.next_number, self.salt);
         let len = bytes.len() as u64;
@@ -256,6 +266,9 @@ impl Log {
         self.next_number += 1;
         if let Some(hard) = hard {
             self.hard_state = hard.clone();
+        }
+        if let Some(base) = base.filter(|base| base.index >= self.base.index) {
+            self.base = base.clone();
         }
         self.builder.shrink(BUFFER_BYTES_KEPT);
         self.publish_room();

@@ -33,6 +33,10 @@ pub const ALPN: &[u8] = b"skiff-agent/1";
 /// An agent that sends nothing for so long is taken for gone and its connection is closed; agents
 /// beat every second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Flow control: heartbeats share the connection with logs, and people who stop reading those must
+/// not stop them. As many logs as an agent serves at once have room here, each with its window.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 32 << 20;
 /// A heartbeat line longer than this is no heartbeat.
 const LINE_MAX: usize = 4096;
 /// How long an agent may take to begin its answer.
@@ -132,7 +136,10 @@ impl Nodes {
             source,
         };
         let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .handshake(TokioIo::new(stream))
                 .await
                 .map_err(http)?;
         let driver = tokio::spawn(connection);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use skiff_api::Millis;
 use skiff_engine::{Change, Command, Outcome, State, Write};
@@ -34,6 +34,8 @@ const COMMAND_BYTES: usize = 1 << 20;
 /// Bytes of log after which a checkpoint is taken, or as many as the last one had if that is more. A
 /// start replays at most about twice as much.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// How long a read waits until what it has to see is applied here: another server may be faster.
+const APPLIED_MAX: Duration = Duration::from_secs(5);
 
 /// Called on the apply thread, in order, after the new state can be read and before proposers are
 /// answered. It must be quick: everything behind it waits. At start it is also called for what is
@@ -213,9 +215,19 @@ impl Store {
         self.inner.inbox.read(request);
         let index = index.await.map_err(|_| ReadError::NoLeader)?;
         let mut applied = shared.watch_applied();
-        let reached = applied.wait_for(|applied| *applied >= index).await;
-        reached.map_err(|_| ReadError::Stopped)?;
+        let reached = applied.wait_for(|applied| *applied >= index);
+        let reached = tokio::time::timeout(APPLIED_MAX, reached).await;
+        reached
+            .map_err(|_| ReadError::Behind)?
+            .map_err(|_| ReadError::Stopped)?;
         Ok(shared.state())
+    }
+
+    /// Whether this member has known no leader for some seconds: its state grows old, and whoever
+    /// follows it should ask elsewhere.
+    #[must_use]
+    pub fn cut_off(&self) -> watch::Receiver<bool> {
+        self.inner.shared.cut_off()
     }
 
     /// Whether this member leads and its state holds everything that was acknowledged before.

@@ -79,16 +79,22 @@ impl Checkpoints for SledCheckpoints {
             .last()
             .map_or(1, |last| last + 1);
         let path = self.generations.begin(number)?;
-        let summary = fill(&path, mark, records)?;
-        sync_tree(&path)?;
-        let reading = path.clone();
-        let found = on_own_thread(move || read(&reading, &mut |_| ()))?;
-        if found != (mark.clone(), summary) {
-            return Err(CheckpointError::Damaged("it reads back differently"));
+        let written = write_to(&path, mark, records);
+        let completed =
+            written.and_then(|bytes| self.generations.complete_as(&path, number).map(|()| bytes));
+        match completed {
+            Ok(bytes) => {
+                self.last_bytes = bytes;
+                self.generations.tidy()
+            }
+            Err(err) => {
+                // What is left of it may be all that the log lacks on a full disk.
+                if let Err(left) = self.generations.tidy() {
+                    tracing::warn!(error = %left, "an unfinished checkpoint is still there");
+                }
+                Err(err)
+            }
         }
-        self.generations.complete_as(&path, number)?;
-        self.last_bytes = summary.bytes;
-        self.generations.tidy()
     }
 
     fn load(&mut self) -> Result<Option<Checkpoint>, CheckpointError> {
@@ -112,6 +118,22 @@ impl Checkpoints for SledCheckpoints {
         }
         Ok(None)
     }
+}
+
+/// Writes a checkpoint, makes it durable and reads it back; tells how many bytes its objects have.
+fn write_to(
+    path: &Path,
+    mark: &Mark,
+    records: &mut dyn Iterator<Item = Record>,
+) -> Result<u64, CheckpointError> {
+    let summary = fill(path, mark, records)?;
+    sync_tree(path)?;
+    let reading = path.to_owned();
+    let found = on_own_thread(move || read(&reading, &mut |_| ()))?;
+    if found != (mark.clone(), summary) {
+        return Err(CheckpointError::Damaged("it reads back differently"));
+    }
+    Ok(summary.bytes)
 }
 
 fn on_own_thread<T: Send + 'static>(

@@ -40,6 +40,8 @@ struct Inner {
     operations: u64,
     capacity_bytes: u64,
     holding_syncs: bool,
+    /// So many syncs of directories fail, and do nothing.
+    dir_syncs_failing: u64,
     /// Counts crashes: handles of an earlier life are dead.
     life: u64,
 }
@@ -72,6 +74,7 @@ impl MemoryDisk {
             operations: 0,
             capacity_bytes: u64::MAX,
             holding_syncs: false,
+            dir_syncs_failing: 0,
             life: 0,
         };
         Self {
@@ -108,6 +111,11 @@ impl MemoryDisk {
     pub fn release_syncs(&self) {
         self.lock().holding_syncs = false;
         self.shared.released.notify_all();
+    }
+
+    /// Makes the next `count` syncs of directories fail.
+    pub fn fail_dir_syncs(&self, count: u64) {
+        self.lock().dir_syncs_failing = count;
     }
 
     /// Cuts the power: unsynced sectors and names survive or vanish by chance, faults end, and
@@ -336,6 +344,10 @@ impl Disk for MemoryDisk {
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         let mut inner = self.lock();
         inner.operate()?;
+        if inner.dir_syncs_failing > 0 {
+            inner.dir_syncs_failing -= 1;
+            return Err(io::Error::other("the directory cannot be synced"));
+        }
         for change in std::mem::take(&mut inner.unsynced_names) {
             apply_name(&mut inner.durable_names, &change);
         }

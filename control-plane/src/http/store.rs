@@ -48,6 +48,11 @@ impl Api {
         self.store.read().await.map_err(|err| unreadable(&err))
     }
 
+    /// Refuses what only a server that hears from the others can do.
+    pub(super) fn cut_off() -> Refused {
+        unreadable(&ReadError::NoLeader)
+    }
+
     /// A state as fresh as asked.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use http::StatusCode;
 use rand::Rng as _;
 use skiff_api::{Object, Reason, Revision, Status};
 use skiff_engine::Change;
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 use super::Call;
@@ -34,11 +35,16 @@ const LASTS_SECONDS: std::ops::Range<u64> = 1800..3600;
 /// Answers a WATCH.
 ///
 /// # Errors
-/// 400 and 422 for options that make no sense, 504 for a revision that does not come.
+/// 400 and 422 for options that make no sense, 504 for a revision that does not come, 503 while this
+/// server hears nothing from the others.
 pub(super) async fn answer(call: &Call) -> Result<Response, Refused> {
     let options = WatchOptions::parse(&call.query)?;
     let filter = Filter::parse(&call.target, &call.query)?;
     let encoder = call.encoder()?;
+    let cut_off = call.api.store.cut_off();
+    if *cut_off.borrow() {
+        return Err(super::Api::cut_off());
+    }
     let (from, initial) = match options.start {
         Start::Behind(revision) => {
             // No list of ours can have given a revision that is not made yet: the client knows
@@ -71,6 +77,7 @@ pub(super) async fn answer(call: &Call) -> Result<Response, Refused> {
         mark: matches!(options.start, Start::Marked(_)).then_some(from),
         bookmark_at: options.bookmarks.then(|| now + BOOKMARKS),
         ends_at: now + options.timeout.unwrap_or_else(lasts),
+        cut_off,
         over: false,
     };
     let chunks = stream::unfold(watching, |mut watching| async move {
@@ -102,6 +109,8 @@ struct Watching {
     /// When the next bookmark is due, if the client wants any.
     bookmark_at: Option<Instant>,
     ends_at: Instant,
+    /// Turns true when this server hears nothing from the others any more: nothing would come.
+    cut_off: Receiver<bool>,
     over: bool,
 }
 
@@ -146,6 +155,7 @@ impl Watching {
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(wakes) => self.wake(out),
+            () = turned(&mut self.cut_off) => self.over = true,
             change = self.watch.next() => match change {
                 Some(change) => self.tell(&change, out),
                 None => {
@@ -189,6 +199,11 @@ impl Watching {
         self.encoder.bookmark(revision, ends_initial, out);
         out.extend_from_slice(b"}\n");
     }
+}
+
+/// Waits until a flag is true, or nobody is left to set it.
+async fn turned(flag: &mut Receiver<bool>) {
+    drop(flag.wait_for(|set| *set).await);
 }
 
 fn event(of: &str, encoder: Encoder, object: &Object, out: &mut Vec<u8>) {

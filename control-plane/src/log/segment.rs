@@ -71,6 +71,10 @@ struct PoolState {
     /// in between would leave a gap.
     freed: VecDeque<Arc<Segment>>,
     next_sequence: u64,
+    /// Whether the directory was changed and not synced yet.
+    unsynced: bool,
+    /// What becomes a spare once it is.
+    made: Option<Arc<Segment>>,
     no_space: bool,
     closed: bool,
 }
@@ -87,6 +91,8 @@ impl Pool {
             spares,
             freed,
             next_sequence,
+            unsynced: false,
+            made: None,
             no_space: false,
             closed: false,
         };
@@ -128,17 +134,33 @@ impl Pool {
 
     /// Does one piece of work: turns a freed segment into a spare, or removes it, or writes a new
     /// one. Tells whether there was anything to do. Only one thread may call this.
+    ///
+    /// What failed in the middle is finished by the next call.
     pub(super) fn prepare(&self) -> io::Result<bool> {
-        let (freed, spares, sequence) = {
+        if !self.lock().unsynced && !self.change()? {
+            return Ok(false);
+        }
+        self.disk.sync_dir(&self.dir)?;
+        let mut state = self.lock();
+        let made = state.made.take();
+        state.spares.extend(made);
+        state.unsynced = false;
+        state.no_space = false;
+        drop(state);
+        self.changed.notify_all();
+        Ok(true)
+    }
+
+    /// Changes the directory, if there is anything to do. A number that was tried is not used again:
+    /// its file may be there all the same.
+    fn change(&self) -> io::Result<bool> {
+        let (freed, spares) = {
             let state = self.lock();
-            (
-                state.freed.front().cloned(),
-                state.spares.len(),
-                state.next_sequence,
-            )
+            (state.freed.front().cloned(), state.spares.len())
         };
         let made = match freed {
             Some(freed) if spares < SPARES_MAX && freed.len == SEGMENT_BYTES => {
+                let sequence = self.next_sequence();
                 let path = path(&self.dir, sequence);
                 self.disk.rename(&freed.path, &path)?;
                 self.lock().freed.pop_front();
@@ -154,31 +176,24 @@ impl Pool {
                 self.lock().freed.pop_front();
                 None
             }
-            None if spares < SPARES_MIN => Some(self.create(sequence, SEGMENT_BYTES)?),
+            None if spares < SPARES_MIN => Some(self.create(SEGMENT_BYTES)?),
             None => return Ok(false),
         };
-        self.disk.sync_dir(&self.dir)?;
         let mut state = self.lock();
-        if let Some(segment) = made {
-            state.spares.push_back(Arc::new(segment));
-            state.next_sequence = sequence + 1;
-        }
-        state.no_space = false;
-        drop(state);
-        self.changed.notify_all();
+        state.made = made.map(Arc::new);
+        state.unsynced = true;
         Ok(true)
     }
 
     /// Makes the first segment of a new log.
     pub(super) fn create_first(&self) -> io::Result<Arc<Segment>> {
-        let sequence = self.lock().next_sequence;
-        let segment = Arc::new(self.create(sequence, FIRST_SEGMENT_BYTES)?);
+        let segment = Arc::new(self.create(FIRST_SEGMENT_BYTES)?);
         self.disk.sync_dir(&self.dir)?;
-        self.lock().next_sequence = sequence + 1;
         Ok(segment)
     }
 
-    fn create(&self, sequence: u64, len: u64) -> io::Result<Segment> {
+    fn create(&self, len: u64) -> io::Result<Segment> {
+        let sequence = self.next_sequence();
         let path = path(&self.dir, sequence);
         let file = self.disk.create(&path, len)?;
         Ok(Segment {
@@ -187,6 +202,13 @@ impl Pool {
             file,
             len,
         })
+    }
+
+    fn next_sequence(&self) -> u64 {
+        let mut state = self.lock();
+        let sequence = state.next_sequence;
+        state.next_sequence += 1;
+        sequence
     }
 
     /// Notes that the disk is full; proposals are refused until a spare could be made again.
@@ -199,7 +221,8 @@ impl Pool {
     pub(super) fn wait_for_work(&self) -> bool {
         let state = self.lock();
         let idle = |state: &mut PoolState| {
-            !state.closed && state.freed.is_empty() && state.spares.len() >= SPARES_MIN
+            let settled = state.freed.is_empty() && !state.unsynced;
+            !state.closed && settled && state.spares.len() >= SPARES_MIN
         };
         let state = self.changed.wait_while(state, idle);
         !state.unwrap_or_else(PoisonError::into_inner).closed

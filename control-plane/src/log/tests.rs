@@ -227,6 +227,44 @@ fn a_lost_format_file_is_refused() {
 }
 
 #[test]
+fn a_new_segment_begins_with_the_base_that_is_durable() {
+    let disk = MemoryDisk::new(1);
+    let mut log = open(&disk).unwrap();
+    prepare_all(&log);
+    append(&mut log, entries(1..=3, 1, 9)).unwrap();
+    // Raft has taken a snapshot, whose base waits behind older entries for its turn to be written.
+    log.view().rebase(base(100, 2));
+    let left = log.active.path.clone();
+    log.append(&mut Batch {
+        hard_state: None,
+        entries: entries(4..=5, 1, 900_000),
+    })
+    .unwrap();
+    assert_ne!(log.active.path, left);
+    disk.crash();
+    let log = open(&disk).unwrap();
+    assert_eq!(log.view().base(), base(0, 0));
+    assert!(all(&log) == [entries(1..=3, 1, 9), entries(4..=5, 1, 900_000)].concat());
+}
+
+#[test]
+fn a_directory_that_could_not_be_synced_is_synced_the_next_time() {
+    let disk = MemoryDisk::new(1);
+    let log = open(&disk).unwrap();
+    let before = log.view().room().bytes;
+    disk.fail_dir_syncs(1);
+    let prepare = || log.view().pool().prepare();
+    assert!(prepare().is_err());
+    assert_eq!(log.view().room().bytes, before, "its name may be lost");
+    assert!(prepare().unwrap());
+    assert!(log.view().room().bytes > before);
+    prepare_all(&log);
+    let room = log.view().room().bytes;
+    drop(log);
+    assert_eq!(open(&disk).unwrap().view().room().bytes, room);
+}
+
+#[test]
 fn a_full_disk_refuses_appends_and_recovers() {
     let disk = MemoryDisk::new(1);
     let mut log = open(&disk).unwrap();

@@ -119,7 +119,7 @@ impl LogView {
     pub fn hard_state(&self) -> HardState {
         let tail = self.tail();
         let mut state = tail.hard_state.clone();
-        state.commit = state.commit.clamp(tail.base.index, tail.last());
+        state.commit = state.commit.min(tail.last()).max(tail.base.index);
         state
     }
 

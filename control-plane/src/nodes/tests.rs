@@ -29,6 +29,12 @@ pub(crate) fn agent(
                     });
                     StreamBody::new(lines).boxed()
                 }
+                None if path == "/endless" => {
+                    let more =
+                        || Ok::<_, hyper::Error>(Frame::data(Bytes::from(vec![0; 16 << 10])));
+                    let body = futures_util::stream::repeat_with(more);
+                    StreamBody::new(body).boxed()
+                }
                 None => Full::new(Bytes::from(path))
                     .map_err(|never| match never {})
                     .boxed(),
@@ -72,6 +78,34 @@ async fn an_agent_is_heard_and_answers_requests() {
     assert!(nodes.taken_by_another("n1", "b") && !nodes.taken_by_another("n1", "a"));
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
+}
+
+#[tokio::test]
+async fn logs_that_nobody_reads_on_do_not_stop_the_heartbeats() {
+    let nodes = Nodes::default();
+    let (server, client) = tokio::io::duplex(1 << 16);
+    let beats = agent(client, "a");
+    let serving = tokio::spawn({
+        let nodes = nodes.clone();
+        async move { nodes.serve("n1", server).await }
+    });
+    until(|| nodes.heartbeats().silent.contains_key("n1")).await;
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        let mut answer = nodes.get("n1", "/endless").await.unwrap();
+        answer.body_mut().frame().await.unwrap().unwrap();
+        unread.push(answer);
+    }
+    let mut news = nodes.applied_news();
+    for beat in [
+        "{\"agentId\":\"a\",\"applied\":7}\n",
+        "{\"agentId\":\"a\",\"applied\":8}\n",
+    ] {
+        beats.send(beat).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(5), news.changed()).await;
+        heard.unwrap().unwrap();
+    }
+    serving.abort();
 }
 
 #[tokio::test]

@@ -23,6 +23,10 @@ pub(super) const AT_ONCE: usize = 2;
 const TRIES: u32 = 8;
 /// The wait before it is taken up again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// The first wait after one that failed, before raft may take another; doubled each time…
+const FAILED_MIN: Duration = Duration::from_secs(1);
+/// …up to this: the whole state is no small thing to send for nothing.
+const FAILED_MAX: Duration = Duration::from_secs(60);
 /// A snapshot that takes longer than this has come to a stop: gigabytes take minutes.
 const TIME_MAX: Duration = Duration::from_secs(3600);
 
@@ -41,6 +45,14 @@ enum SendError {
     Frames(#[source] tokio::task::JoinError),
     #[error("it answered {code}: {why}")]
     Answered { code: StatusCode, why: String },
+}
+
+/// What became of a snapshot.
+enum End {
+    Arrived,
+    /// Another one takes its place.
+    Superseded,
+    Failed,
 }
 
 impl SendError {
@@ -63,21 +75,31 @@ impl SendError {
 impl Link {
     /// Sends the snapshots that raft announces, one after the other, and tells what became of each.
     pub(super) async fn run_snapshots(&self, group: &dyn Group, at_once: &Semaphore) {
+        let mut wait = FAILED_MIN;
         while let Some(message) = self.stop.run_until_cancelled(self.queue.snapshot()).await {
             let sending = async {
-                let _turn = at_once.acquire().await.ok()?;
+                let turn = at_once.acquire().await.ok()?;
                 let sent = tokio::time::timeout(TIME_MAX, self.deliver(message, group)).await;
-                Some(sent.unwrap_or(false))
+                drop(turn);
+                let end = sent.unwrap_or(End::Failed);
+                if matches!(end, End::Failed) {
+                    // Raft sends it nothing else meanwhile, and takes the next one at once.
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(FAILED_MAX);
+                } else {
+                    wait = FAILED_MIN;
+                }
+                Some(end)
             };
-            let arrived = self.stop.run_until_cancelled(sending).await.flatten();
-            group.report_snapshot(self.member, arrived.unwrap_or(false));
+            let end = self.stop.run_until_cancelled(sending).await.flatten();
+            group.report_snapshot(self.member, matches!(end, Some(End::Arrived)));
         }
         if self.queue.take_snapshot().is_some() {
             group.report_snapshot(self.member, false);
         }
     }
 
-    async fn deliver(&self, message: Message, group: &dyn Group) -> bool {
+    async fn deliver(&self, message: Message, group: &dyn Group) -> End {
         let index = message.get_snapshot().get_metadata().index;
         let member = self.member;
         let Some(snapshot) = group.snapshot_at(index) else {
@@ -86,25 +108,28 @@ impl Link {
                 index,
                 "a snapshot is no longer kept; raft takes another"
             );
-            return false;
+            return End::Superseded;
         };
         for attempt in 1..=TRIES {
             let err = match self.attempt(&message, &snapshot).await {
                 Ok(()) => {
                     tracing::info!(member, index, "a server took a snapshot");
-                    return true;
+                    return End::Arrived;
                 }
                 Err(err) => err,
             };
             let error = chain(&err);
-            if !err.may_go_on() || attempt == TRIES || self.queue.has_snapshot() {
+            if self.queue.has_snapshot() {
+                return End::Superseded;
+            }
+            if !err.may_go_on() || attempt == TRIES {
                 tracing::warn!(member, index, error, "a server did not take a snapshot");
-                return false;
+                return End::Failed;
             }
             tracing::debug!(member, index, error, attempt, "a snapshot goes on soon");
             tokio::time::sleep(AGAIN).await;
         }
-        false
+        End::Failed
     }
 
     async fn attempt(&self, message: &Message, snapshot: &StateAt) -> Result<(), SendError> {

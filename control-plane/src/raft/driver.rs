@@ -7,6 +7,8 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use raft::eraftpb::MessageType;
+
 use super::inbox::{ChangeRequest, Inbox, Mail, Proposal, TransferRequest};
 use super::node::{Decided, Node, Turn};
 use super::reads::Reads;
@@ -24,6 +26,11 @@ const UNAPPLIED_BYTES_MAX: u64 = 64 << 20;
 /// After a pause of the process, time is made up for at most this many ticks: a burst of them would
 /// look like a silent leader.
 const TICKS_IN_A_ROW: u32 = 4;
+/// A member that has known no leader for so long is cut off: an election takes a second or two.
+const CUT_OFF: Duration = Duration::from_secs(4);
+/// A leader whose write to the disk takes longer than this asks another one to take over: what it
+/// cannot write it cannot apply, and nobody else may answer for it.
+const STUCK: Duration = Duration::from_secs(5);
 /// How long a stopping server works on what was proposed before.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -37,6 +44,8 @@ pub(crate) struct Driver {
     pub(crate) writer: Sender<Job>,
     pub(crate) applier: Sender<Vec<Decided>>,
     pub(crate) fatal: OnFatal,
+    /// A number that this member has in no other life.
+    pub(crate) life: u64,
 }
 
 /// A driver at work.
@@ -47,6 +56,10 @@ pub(super) struct Running {
     /// The change of members that is under way, in the term in which it was proposed.
     changing: Option<(ChangeRequest, Option<u64>)>,
     next_tick: Instant,
+    /// When a leader was known last.
+    led_at: Instant,
+    /// The oldest write that is not durable, and since when it has been that.
+    oldest_write: Option<(u64, Instant)>,
     stop_at: Option<Instant>,
     /// The writer or the applier is gone: it has reported why.
     broken: bool,
@@ -65,12 +78,15 @@ impl Driver {
 
     /// A driver that is stepped by hand.
     pub(super) fn begin(self, now: Instant) -> Running {
+        let reads = Reads::new(self.node.member(), self.life);
         Running {
             driver: self,
-            reads: Reads::default(),
+            reads,
             waiting: VecDeque::new(),
             changing: None,
             next_tick: now + TICK,
+            led_at: now,
+            oldest_write: None,
             stop_at: None,
             broken: false,
         }
@@ -111,13 +127,23 @@ impl Running {
             self.waiting.extend(self.driver.inbox.take_proposals());
         }
         self.tick(now);
+        self.leave_a_stuck_disk(now);
         self.propose();
         self.driver.node.applied(self.driver.shared.applied());
         if let Some(context) = self.reads.ask(now) {
             self.driver.node.read_index(context);
         }
         self.take_turns();
+        self.note_leader(now);
         self.answer_change();
+    }
+
+    fn note_leader(&mut self, now: Instant) {
+        if self.driver.node.knows_leader() {
+            self.led_at = now;
+        }
+        let silence = now.saturating_duration_since(self.led_at);
+        self.driver.shared.set_cut_off(silence >= CUT_OFF);
     }
 
     fn wants_proposals(&self) -> bool {
@@ -147,7 +173,8 @@ impl Running {
             || node.unapplied_bytes() > UNAPPLIED_BYTES_MAX
             || self.driver.view.is_exhausted();
         for message in mail.messages {
-            if !full || message.entries.is_empty() {
+            // Other messages have entries as well, which never come to the log.
+            if !full || message.get_msg_type() != MessageType::MsgAppend {
                 node.step(message);
             }
         }
@@ -209,6 +236,27 @@ impl Running {
         }
         if self.next_tick <= now {
             self.next_tick = now + TICK;
+        }
+    }
+
+    /// Hands the leadership over when the disk has not done a write for long. Heartbeats do not wait
+    /// for the disk, so no other server would ever try.
+    fn leave_a_stuck_disk(&mut self, now: Instant) {
+        let node = &mut self.driver.node;
+        let oldest = node.oldest_write();
+        match (oldest, self.oldest_write) {
+            (Some(number), Some((known, since))) if number == known => {
+                let stuck = now.saturating_duration_since(since) >= STUCK;
+                if !stuck || node.leads().is_none() {
+                    return;
+                }
+                if let Ok(to) = node.transfer(None) {
+                    tracing::warn!(to, "the disk does not write; another server is to lead");
+                }
+                // Should it not have come to that, it is tried again.
+                self.oldest_write = Some((number, now));
+            }
+            (oldest, _) => self.oldest_write = oldest.map(|number| (number, now)),
         }
     }
 

@@ -201,6 +201,20 @@ impl Node {
         self.writes.len()
     }
 
+    /// The number of the first write that is not durable.
+    pub(super) fn oldest_write(&self) -> Option<u64> {
+        self.writes.front().map(|(number, _)| *number)
+    }
+
+    pub(super) fn knows_leader(&self) -> bool {
+        self.raw.raft.leader_id != 0
+    }
+
+    /// Who this is.
+    pub(super) fn member(&self) -> u64 {
+        self.raw.raft.id
+    }
+
     /// How many bytes of entries are on their way to the disk.
     pub(super) fn unwritten_bytes(&self) -> u64 {
         self.proposed_bytes + self.writes.iter().map(|(_, bytes)| bytes).sum::<u64>()

@@ -1,7 +1,8 @@
 //! Linearizable reads: which index must be applied before a state may be shown.
 //!
 //! raft-rs drops a request without a word while there is no leader, or before a leader's first
-//! commit, so each is asked again under a new context until it is answered or given up.
+//! commit, so each is asked again under a new context until it is answered or given up. It tells
+//! contexts apart by their bytes alone, so those of all members and of all their lives must differ.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,10 @@ const GIVE_UP: Duration = Duration::from_secs(5);
 const WAITING_MAX: usize = 4096;
 
 /// All requests that were handed in while one round is under way share the next one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reads {
+    /// Of this member in this life.
+    origin: [u64; 2],
     last_context: u64,
     asked: Option<Round>,
     next: Vec<(ReadRequest, Instant)>,
@@ -29,12 +32,22 @@ pub(super) struct Reads {
 #[derive(Debug)]
 struct Round {
     /// Every context under which it was asked; an answer to any is good.
-    contexts: Vec<u64>,
+    contexts: Vec<Vec<u8>>,
     asked_at: Instant,
     requests: Vec<(ReadRequest, Instant)>,
 }
 
 impl Reads {
+    /// The reads of a `member`; `life` is another one after each start.
+    pub(super) const fn new(member: u64, life: u64) -> Self {
+        Self {
+            origin: [member, life],
+            last_context: 0,
+            asked: None,
+            next: Vec::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, requests: Vec<ReadRequest>, now: Instant) {
         let room = WAITING_MAX.saturating_sub(self.next.len());
         self.next.extend(
@@ -72,20 +85,19 @@ impl Reads {
         }
         self.last_context += 1;
         round.asked_at = now;
-        round.contexts.push(self.last_context);
-        Some(self.last_context.to_be_bytes().to_vec())
+        let [member, life] = self.origin;
+        let context = [member, life, self.last_context].map(u64::to_be_bytes);
+        let context = context.concat();
+        round.contexts.push(context.clone());
+        Some(context)
     }
 
     /// Takes raft's answers.
     pub(super) fn answer(&mut self, states: Vec<ReadState>) {
         for state in states {
-            let Ok(context) = <[u8; 8]>::try_from(state.request_ctx.as_slice()) else {
-                continue;
-            };
-            let context = u64::from_be_bytes(context);
             let answered = self
                 .asked
-                .take_if(|round| round.contexts.contains(&context));
+                .take_if(|round| round.contexts.contains(&state.request_ctx));
             for (request, _) in answered.into_iter().flat_map(|round| round.requests) {
                 // Whoever asked may have gone away.
                 let _gone = request.send(state.index);
@@ -107,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_asked_for_again_and_given_up_at_last() {
-        let (mut reads, start) = (Reads::default(), Instant::now());
+        let (mut reads, start) = (Reads::new(1, 7), Instant::now());
         let (request, mut reply) = oneshot::channel();
         reads.add(vec![request], start);
         let first = reads.ask(start).unwrap();
@@ -120,8 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn contexts_of_other_members_and_of_other_lives_are_others() {
+        let start = Instant::now();
+        let context = |member, life| {
+            let mut reads = Reads::new(member, life);
+            reads.add(vec![oneshot::channel().0], start);
+            reads.ask(start).unwrap()
+        };
+        assert_ne!(context(1, 7), context(2, 7));
+        assert_ne!(context(1, 7), context(1, 8));
+    }
+
+    #[test]
     fn a_late_answer_to_an_earlier_asking_counts_and_later_reads_need_a_new_one() {
-        let (mut reads, start) = (Reads::default(), Instant::now());
+        let (mut reads, start) = (Reads::new(1, 7), Instant::now());
         let (early, mut early_reply) = oneshot::channel();
         let (late, mut late_reply) = oneshot::channel();
         reads.add(vec![early], start);

@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     /// Something in `elected` changed.
     decided: Condvar,
     leading: watch::Sender<bool>,
+    cut_off: watch::Sender<bool>,
     applied: watch::Sender<u64>,
     pub(crate) admission: Admission,
 }
@@ -49,6 +50,7 @@ impl Shared {
             elected: Mutex::default(),
             decided: Condvar::new(),
             leading: watch::Sender::new(false),
+            cut_off: watch::Sender::new(false),
             applied: watch::Sender::new(applied),
             admission: Admission::default(),
         }
@@ -105,6 +107,16 @@ impl Shared {
 
     pub(crate) fn leading(&self) -> watch::Receiver<bool> {
         self.leading.subscribe()
+    }
+
+    /// Whether no leader has been known for some seconds.
+    pub(crate) fn cut_off(&self) -> watch::Receiver<bool> {
+        self.cut_off.subscribe()
+    }
+
+    pub(super) fn set_cut_off(&self, cut_off: bool) {
+        self.cut_off
+            .send_if_modified(|known| std::mem::replace(known, cut_off) != cut_off);
     }
 
     pub(crate) fn is_leading(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The thread that owns the log on disk: everything that has gathered while one fdatasync ran goes
 //! into the next.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -42,8 +43,8 @@ pub(crate) struct Writer {
 pub(crate) struct Unfinished {
     /// The group that found no space.
     group: Option<Group>,
-    /// What has to wait for another group.
-    next: Option<Job>,
+    /// What has to wait for another group, in order.
+    waiting: VecDeque<Job>,
 }
 
 /// The writes that go to the disk together.
@@ -94,7 +95,7 @@ impl Writer {
             match self.step()? {
                 Step::Worked => {}
                 Step::Idle => match self.jobs.recv() {
-                    Ok(job) => self.unfinished.next = Some(job),
+                    Ok(job) => self.unfinished.waiting.push_back(job),
                     Err(_) => return Ok(()),
                 },
                 // Others see to it that this is rare: proposals are refused first.
@@ -118,16 +119,19 @@ impl Writer {
         match self.write(&mut group) {
             Ok(()) => {}
             Err(LogError::NoSpace) => {
+                let cut = group.cut.take();
                 self.unfinished.group = Some(group);
+                self.make_room(cut)?;
                 return Ok(Step::NoSpace);
             }
             Err(err) => return Err(err),
         }
-        if !group.messages.is_empty() {
-            self.outbound.send(group.messages);
-        }
+        // Raft must not hear an answer to a message before it knows that what it says is durable.
         if let Some(number) = group.number {
             self.inbox.durable(number);
+        }
+        if !group.messages.is_empty() {
+            self.outbound.send(group.messages);
         }
         if let Some(base) = group.cut {
             self.cut(base)?;
@@ -136,19 +140,38 @@ impl Writer {
     }
 
     fn gather(&mut self) -> Option<Group> {
-        let next = self.unfinished.next.take();
         let mut group = Group::default();
-        group.add(next.or_else(|| self.jobs.try_recv().ok())?);
+        group.add(self.next_job()?);
         while group.cut.is_none()
-            && let Ok(job) = self.jobs.try_recv()
+            && let Some(job) = self.next_job()
         {
             if matches!(&job, Job::Write(write) if write.base.is_some()) {
-                self.unfinished.next = Some(job);
+                self.unfinished.waiting.push_front(job);
                 break;
             }
             group.add(job);
         }
         Some(group)
+    }
+
+    fn next_job(&mut self) -> Option<Job> {
+        let waiting = self.unfinished.waiting.pop_front();
+        waiting.or_else(|| self.jobs.try_recv().ok())
+    }
+
+    /// Does the cuts that wait behind a group without space: they free segments, and concern only
+    /// what is durable already.
+    fn make_room(&mut self, cut: Option<Base>) -> Result<(), LogError> {
+        let mut cuts: Vec<Base> = cut.into_iter().collect();
+        self.unfinished.waiting.extend(self.jobs.try_iter());
+        self.unfinished.waiting.retain(|job| match job {
+            Job::Write(_) => true,
+            Job::Cut(base) => {
+                cuts.push(base.clone());
+                false
+            }
+        });
+        cuts.into_iter().try_for_each(|base| self.cut(base))
     }
 
     /// Writes a group and takes out of it what is durable, so that the next attempt does only the

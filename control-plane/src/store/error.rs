@@ -56,6 +56,9 @@ pub enum ReadError {
     /// No leader confirmed in time that it still is one.
     #[error("no leader answered")]
     NoLeader,
+    /// This member does not follow: it is far behind, or its disk does not write.
+    #[error("this server lags behind")]
+    Behind,
     /// The store stops.
     #[error("the server is stopping")]
     Stopped,

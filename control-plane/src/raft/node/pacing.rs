@@ -13,8 +13,12 @@ const WRITES_UNDER_WAY: usize = 2;
 const GROUPS_UNDER_WAY: usize = 2;
 
 impl Node {
-    /// Whether commands are to be appended now, or to gather.
+    /// Whether commands are to be appended now, or to gather. Who does not lead takes them to refuse
+    /// them.
     pub(in super::super) fn takes_proposals(&self) -> bool {
+        if self.leads().is_none() {
+            return true;
+        }
         if self.writes.len() >= WRITES_UNDER_WAY {
             return false;
         }

@@ -122,6 +122,55 @@ fn three_members_agree_and_survive_the_loss_of_their_leader() {
     });
 }
 
+#[test]
+fn a_leader_whose_disk_does_not_write_hands_over() {
+    run(async {
+        let wire = Wire::default();
+        let worlds: Vec<_> = (1..=3).map(World::new).collect();
+        let open = |(member, world)| wire.open_in(world, member, &[1, 2, 3]);
+        let mut stores: Vec<_> = (1..).zip(&worlds).map(open).collect();
+        let first = leader(&stores).await;
+        stores[first].propose(create("before", 1)).await.unwrap();
+        worlds[first].disk.hold_syncs();
+        let stuck = stores.remove(first);
+        let writes: Vec<_> = (0..20)
+            .map(|n| {
+                let stuck = stuck.clone();
+                tokio::spawn(async move { stuck.propose(create(&format!("c{n}"), 1)).await })
+            })
+            .collect();
+        let second = leader(&stores).await;
+        stores[second].propose(create("after", 1)).await.unwrap();
+        for write in writes {
+            // None of them waits for the disk: another server can say what became of it.
+            assert!(write.await.unwrap().is_err());
+        }
+        assert!(stuck.read().await.is_err(), "it cannot know");
+        worlds[first].disk.release_syncs();
+        let all = stores[second].read().await.unwrap().len();
+        assert_eq!(stuck.read().await.unwrap().len(), all);
+        wire.stores.lock().unwrap().clear();
+    });
+}
+
+#[test]
+fn a_member_that_hears_of_no_leader_says_so_and_takes_it_back() {
+    run(async {
+        let wire = Wire::default();
+        let mut stores: Vec<_> = (1..=3).map(|member| wire.open(member)).collect();
+        let first = leader(&stores).await;
+        let id = u64::try_from((first + 1) % 3).unwrap() + 1;
+        let cut_off = stores.remove((first + 1) % 3);
+        let mut said = cut_off.cut_off();
+        assert!(!*said.borrow());
+        wire.stores.lock().unwrap().remove(&id);
+        said.wait_for(|cut_off| *cut_off).await.unwrap();
+        wire.stores.lock().unwrap().insert(id, cut_off.clone());
+        said.wait_for(|cut_off| !*cut_off).await.unwrap();
+        wire.stores.lock().unwrap().clear();
+    });
+}
+
 /// Waits until what a store says of itself is so.
 async fn until(store: &Store, so: impl Fn(&Store) -> bool) {
     let mut looks = tokio::time::interval(Duration::from_millis(5));
