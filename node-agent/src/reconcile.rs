@@ -2,6 +2,7 @@
 //! each pass starts from the runtime's list, and the next pass is the retry.
 
 mod flights;
+mod repeats;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -25,6 +26,7 @@ use crate::sight::{Sight, Sights, sort};
 use crate::statuses::Statuses;
 use crate::work::{Outcome, Tools, Work};
 use flights::Flights;
+use repeats::Repeats;
 use words::Words;
 
 /// The harm of a lost wake-up lasts no longer than this.
@@ -86,6 +88,7 @@ pub struct Reconciler {
 #[derive(Default)]
 struct Between {
     flights: Flights,
+    repeats: Repeats,
     words: Words,
     /// Pods whose deletion was confirmed; the watch will say so too.
     confirmed: BTreeSet<Arc<str>>,
@@ -177,7 +180,9 @@ impl Reconciler {
             health: &health,
             now,
         });
-        let mut wake_at = None;
+        let (mut wake_at, at) = (None, Instant::now());
+        let planned = |uid: &str| plans.get(uid).is_some_and(|plan| !plan.actions.is_empty());
+        between.repeats.retain(planned);
         for (uid, plan) in plans {
             wake_at = [wake_at, plan.wake_at].into_iter().flatten().min();
             if plan.actions.is_empty() || between.confirmed.contains(&uid) {
@@ -191,6 +196,11 @@ impl Reconciler {
             if !between.flights.may_begin(&uid, end) {
                 continue;
             }
+            if let Some(due) = between.repeats.due(&uid, &plan.actions, at) {
+                let due = now.after(due.saturating_duration_since(at));
+                wake_at = [wake_at, Some(due)].into_iter().flatten().min();
+                continue;
+            }
             let missing = || pod.as_ref().map(|pod| Sight::empty(pod.pod.clone()));
             let Some(sight) = sights.get(&uid).cloned().or_else(missing) else {
                 continue;
@@ -202,6 +212,7 @@ impl Reconciler {
                 sight,
                 isolated: false,
             };
+            between.repeats.begun(&uid, &plan.actions, at);
             let patience = patience(&plan.actions);
             between
                 .flights
@@ -344,6 +355,10 @@ impl Between {
 
     /// Takes note of work that has ended.
     fn note(&mut self, landed: Vec<flights::Landed>) {
+        let now = Instant::now();
+        for ended in &landed {
+            self.repeats.ended(&ended.uid, now);
+        }
         let confirmed = landed
             .into_iter()
             .filter(|landed| landed.outcome == Some(Outcome::Confirmed));
