@@ -288,20 +288,19 @@ impl Reconciler {
             return;
         }
         between.refreshed = Some(Instant::now());
-        let pods: Vec<_> = desired
+        let pods = desired
             .pods
             .values()
             .filter(|pod| pod.deletion.is_none() && !pod.terminal)
-            .filter(|pod| !crate::volumes::wanted(pod).is_empty())
-            .filter(|pod| !between.flights.is_under_way(&pod.pod.uid))
-            .cloned()
-            .collect();
-        let tools = Arc::clone(&self.tools);
-        between.flights.aside(async move {
-            for pod in pods {
-                tools.refresh_volumes(pod).await;
+            .filter(|pod| !crate::volumes::wanted(pod).is_empty());
+        for pod in pods {
+            let (tools, uid) = (Arc::clone(&self.tools), &pod.pod.uid);
+            if !between.flights.is_under_way(uid) {
+                let pod = Arc::clone(pod);
+                let refresh = async move { tools.refresh_volumes(pod).await };
+                between.flights.aside(uid, refresh);
             }
-        });
+        }
     }
 
     fn show_engine<T>(&self, listed: &Result<T, RuntimeError>) {

@@ -243,7 +243,6 @@ fn connect(
     let applied = stopped.at.mark.index;
     let shared = Arc::new(Shared::new(stopped.at.clone()));
     view.set_snapshots(shared.clone());
-    let life = config.elections.map_or_else(rand::random, |seed| seed.0);
     let node = Node::new(config.member, view.clone(), applied, config.elections)
         .map_err(OpenError::Raft)?;
     // Who this member is can be asked before its thread has done anything.
@@ -290,7 +289,7 @@ fn connect(
         writer: writer_jobs,
         applier: applier_entries,
         fatal,
-        life,
+        life: config.elections.map_or_else(rand::random, |seed| seed.0),
     };
     Ok(Parts {
         driver,

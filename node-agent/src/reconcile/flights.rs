@@ -15,7 +15,8 @@ use crate::work::Outcome;
 pub(super) struct Flights {
     tasks: JoinSet<Outcome>,
     pods: BTreeMap<Arc<str>, Flight>,
-    aside: Option<AbortOnDropHandle<()>>,
+    /// What is done beside it, by pod.
+    aside: BTreeMap<Arc<str>, AbortOnDropHandle<()>>,
 }
 
 struct Flight {
@@ -62,9 +63,16 @@ impl Flights {
         self.pods.contains_key(uid)
     }
 
-    /// Sets off work on no pod in particular; what ran before is broken off.
-    pub(super) fn aside(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        self.aside = Some(AbortOnDropHandle::new(tokio::spawn(work)));
+    /// Sets off work for a pod that nothing waits for, unless the last of it is not done: a disk
+    /// that hangs holds a thread for ever, and shall not get another one each time.
+    pub(super) fn aside(
+        &mut self,
+        uid: &Arc<str>,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.aside.retain(|_, task| !task.is_finished());
+        let task = self.aside.entry(Arc::clone(uid));
+        task.or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(work)));
     }
 
     /// Waits for work to end, and returns all that has. Cancel-safe.
