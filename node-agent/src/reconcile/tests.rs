@@ -268,6 +268,31 @@ async fn a_failing_liveness_probe_restarts_its_container() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_cannot_be_asked_fails_no_probe() {
+    for fault in [Fault::Unreachable, Fault::TimedOut] {
+        let rig = Rig::new(Images::All);
+        for _ in 0..5 {
+            rig.sim.fail_next(Step::Exec, fault.clone());
+        }
+        let probe = json!({
+            "exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1,
+        });
+        let container = json!({
+            "name": "a", "image": "shop:1", "livenessProbe": probe, "readinessProbe": probe,
+        });
+        rig.apply(pod("web", json!([container])));
+        rig.until("probes go on", || rig.sim.calls(Step::Exec) > 10)
+            .await;
+        rig.until_status("web", "Running", |status| {
+            let container = &status["containerStatuses"][0];
+            container["restartCount"] == 0 && container["ready"] == true
+        })
+        .await;
+        assert!(!rig.has_event("Unhealthy"), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_follows_its_probe() {
     let rig = Rig::new(Images::All);
     rig.sim.answer_exec("a", ExecOutcome::TimedOut);

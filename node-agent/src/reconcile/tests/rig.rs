@@ -359,6 +359,11 @@ impl Rig {
         .await;
     }
 
+    pub(super) fn has_event(&self, reason: &str) -> bool {
+        let events = self.servers.events.lock().unwrap();
+        events.iter().any(|(found, _)| found == reason)
+    }
+
     pub(super) async fn until_nothing_exists(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
