@@ -204,7 +204,7 @@ impl Work {
             Stopped::Failed(kind, message) => (kind, message),
             Stopped::Runtime(error) => {
                 tracing::warn!(pod = %self.pod, error = %Chain(&error), "step failed; will retry");
-                return false;
+                return self.stays() && matches!(action, Action::RemoveSandbox(_));
             }
             Stopped::Retry(why) => {
                 tracing::warn!(pod = %self.pod, error = why, "step failed; will retry");
@@ -251,6 +251,12 @@ impl Work {
         desired
             .part(name)
             .is_some_and(|part| part.role == Role::Main)
+    }
+
+    /// Whether the pod is to go on, which a sandbox that cannot be removed must not prevent.
+    fn stays(&self) -> bool {
+        let pod = self.desired.as_ref();
+        pod.is_some_and(|pod| pod.deletion.is_none())
     }
 
     fn keep(&self, name: &Arc<str>, kind: FailureKind, message: &str) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::runtime::simulated::{Fault, Images, Program};
-use crate::runtime::{ExecOutcome, Step};
+use crate::runtime::{ExecOutcome, Runtime as _, Step};
 use rig::{Rig, pod};
 
 fn exit(code: i64, log: &str) -> Program {
@@ -239,6 +239,31 @@ async fn a_lost_sandbox_is_replaced() {
         container["restartCount"] == 1 && container["state"]["running"].is_object()
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sandboxes_that_fail_do_not_pile_up() {
+    let rig = Rig::new(Images::All);
+    let fault = || Fault::Refused("no space left on device".into());
+    for _ in 0..3 {
+        rig.sim.fail_next(Step::StartSandbox, fault());
+    }
+    rig.sim.fail_next(Step::RemoveSandbox, fault());
+    rig.apply(pod("web", json!([{"name": "a", "image": "shop:1"}])));
+    rig.until("the third try", || rig.sim.calls(Step::CreateSandbox) == 3)
+        .await;
+    rig.until("the first two are removed, one at the second try", || {
+        rig.sim.calls(Step::RemoveSandbox) == 3
+    })
+    .await;
+    assert_eq!(rig.sim.calls(Step::CreateSandbox), 3);
+    rig.until_status("web", "Running", |_| true).await;
+    rig.until("the third is removed", || {
+        rig.sim.calls(Step::RemoveSandbox) == 4
+    })
+    .await;
+    let left = rig.sim.list().await.unwrap().sandboxes;
+    assert!(left.len() == 1 && left[0].attempt == 3, "{left:#?}");
 }
 
 #[tokio::test(start_paused = true)]
