@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::network::NetworkState;
 use crate::runtime::simulated::{Fault, Images, Program};
 use crate::runtime::{ExecOutcome, Runtime as _, Step};
 use rig::{Rig, pod};
@@ -239,6 +240,19 @@ async fn a_lost_sandbox_is_replaced() {
         container["restartCount"] == 1 && container["state"]["running"].is_object()
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_a_range_says_why_a_pod_waits() {
+    let rig = Rig::new(Images::All);
+    rig.network.send_replace(NetworkState::default());
+    rig.resolver.send_replace(None);
+    rig.apply(pod("web", json!([{"name": "a", "image": "shop:1"}])));
+    rig.until_event("NetworkNotReady", "not yet given this node a range")
+        .await;
+    rig.network.send_replace(rig::network());
+    rig.resolver.send_replace(Some(rig::resolver()));
+    rig.until_status("web", "Running", |_| true).await;
 }
 
 #[tokio::test(start_paused = true)]
