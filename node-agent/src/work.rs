@@ -180,9 +180,7 @@ impl Work {
             Action::StartSandbox { attempt } => self.start_sandbox(*attempt).await,
             Action::StartContainer { name, attempt } => self.start_container(name, *attempt).await,
             Action::Stop(stops) => self.stop(stops).await,
-            Action::RemoveContainer(id) => {
-                runtime.remove_container(id).await.map_err(Stopped::Runtime)
-            }
+            Action::RemoveContainer(id) => self.remove_container(id).await,
             Action::RemoveSandbox(id) => runtime.remove_sandbox(id).await.map_err(Stopped::Runtime),
             Action::RemoveVolumes => {
                 let (volumes, uid) = (self.tools.volumes.clone(), Arc::clone(&self.pod.uid));

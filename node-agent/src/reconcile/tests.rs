@@ -65,6 +65,8 @@ async fn a_crash_loop_is_slow_and_speaks() {
     // The third start comes ten seconds after the second end, the fourth twenty after that.
     rig.after(Duration::from_secs(25)).await;
     assert_eq!(rig.sim.calls(Step::StartContainer), 3);
+    // What the first one left went with it.
+    assert_eq!(rig.message_files("web"), ["a-1", "a-2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -366,6 +366,16 @@ impl Rig {
         .await;
     }
 
+    /// The files with the last messages of a pod's containers.
+    pub(super) fn message_files(&self, name: &str) -> Vec<String> {
+        let dir = Volumes::new(self.dir.path()).message_file(&format!("uid-{name}"), "a", 0);
+        let files = std::fs::read_dir(dir.parent().unwrap()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
     pub(super) fn has_event(&self, reason: &str) -> bool {
         let events = self.servers.events.lock().unwrap();
         events.iter().any(|(found, _)| found == reason)
