@@ -1,9 +1,14 @@
 //! A server in this process for tests: plain HTTP/1.1, one request per connection, answered by what
 //! a closure says to its first line.
 
+use std::path::Path;
+
 use skiff_client::Server;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite,
+    AsyncWriteExt as _, BufReader,
+};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Starts it; it ends when the handle is dropped.
@@ -14,20 +19,40 @@ pub(crate) async fn server(
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let mut stream = BufReader::new(stream);
-            let (code, body) = answer(&read(&mut stream).await);
-            let length = body.len();
-            let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {length}");
-            let whole = format!("{head}\r\nconnection: close\r\n\r\n{body}");
-            stream.write_all(whole.as_bytes()).await.unwrap();
+            exchange(stream, &mut answer).await;
         }
     });
     let server = format!("http://{address}").parse().unwrap();
     (server, AbortOnDropHandle::new(task))
 }
 
+/// The same on a socket of the file system.
+pub(crate) fn unix(
+    path: &Path,
+    mut answer: impl FnMut(&str) -> (u16, String) + Send + 'static,
+) -> AbortOnDropHandle<()> {
+    let listener = UnixListener::bind(path).unwrap();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            exchange(stream, &mut answer).await;
+        }
+    }))
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut answer: impl FnMut(&str) -> (u16, String),
+) {
+    let mut stream = BufReader::new(stream);
+    let (code, body) = answer(&read(&mut stream).await);
+    let length = body.len();
+    let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {length}");
+    let whole = format!("{head}\r\nconnection: close\r\n\r\n{body}");
+    stream.write_all(whole.as_bytes()).await.unwrap();
+}
+
 /// Reads a request to its end; returns its first line.
-async fn read(stream: &mut BufReader<TcpStream>) -> String {
+async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> String {
     let (mut first, mut length) = (String::new(), 0);
     stream.read_line(&mut first).await.unwrap();
     loop {

@@ -1,6 +1,8 @@
 //! The actions that a pod lists for the agent to do on its containers: a command, an HTTP request,
 //! a connection, a pause. Probes and lifecycle hooks are made of them.
 
+mod exec;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::chain::Chain;
 use crate::https;
-use crate::runtime::{ContainerId, ExecOutcome, ExecSpec, Runtime};
+use crate::runtime::{ContainerId, Runtime};
 
 /// The part of an answer that is read; it ends up in an event.
 const ANSWER_MAX: usize = 1024;
@@ -53,6 +55,17 @@ pub enum Handler {
     Sleep(Duration),
     /// What cannot be done, and why; each try fails in these words.
     Impossible(String),
+}
+
+/// Why a handler did not succeed, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandlerError {
+    /// The container failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The runtime could not do it, which says nothing about the container.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// Where a handler acts.
@@ -133,11 +146,12 @@ impl Handler {
     /// Does it, within a time.
     ///
     /// # Errors
-    /// Why it failed, in words for a person.
-    pub async fn run(&self, target: &Target, limit: Duration) -> Result<(), String> {
+    /// [`HandlerError::Failed`] if the container is to blame, [`HandlerError::Unknown`] if the
+    /// runtime is.
+    pub async fn run(&self, target: &Target, limit: Duration) -> Result<(), HandlerError> {
         let work = async {
             match self {
-                Self::Exec(command) => exec(target, command, limit).await,
+                Self::Exec(command) => return exec::run(target, command, limit).await,
                 Self::Http { .. } => self.get(target).await,
                 Self::Tcp { host, port } => dial(target, host.as_deref(), *port).await.map(drop),
                 Self::Sleep(pause) => {
@@ -146,11 +160,18 @@ impl Handler {
                 }
                 Self::Impossible(why) => Err(why.clone()),
             }
+            .map_err(HandlerError::Failed)
         };
-        let late = || Err(format!("no answer within {}s", limit.as_secs()));
-        tokio::time::timeout(limit, work)
+        let (bound, late): (_, fn(String) -> HandlerError) = match self {
+            Self::Exec(_) => (limit.saturating_add(exec::SLACK), HandlerError::Unknown),
+            Self::Http { .. } | Self::Tcp { .. } | Self::Sleep(_) | Self::Impossible(_) => {
+                (limit, HandlerError::Failed)
+            }
+        };
+        let words = || format!("no answer within {}s", limit.as_secs());
+        tokio::time::timeout(bound, work)
             .await
-            .unwrap_or_else(|_| late())
+            .unwrap_or_else(|_| Err(late(words())))
     }
 
     async fn get(&self, target: &Target) -> Result<(), String> {
@@ -243,31 +264,6 @@ async fn dial(target: &Target, host: Option<&str>, port: u16) -> Result<TcpStrea
         |host| format!("{host}:{port}"),
     );
     connected.map_err(|err| format!("dial tcp {shown}: {err}"))
-}
-
-async fn exec(target: &Target, command: &[String], limit: Duration) -> Result<(), String> {
-    let exec = ExecSpec {
-        command: command.to_vec(),
-        timeout: limit,
-    };
-    match target.runtime.exec(&target.id, &exec).await {
-        Ok(ExecOutcome::Exited { code: 0, .. }) => Ok(()),
-        Ok(ExecOutcome::Exited { code, output }) => {
-            let shown = output.get(..ANSWER_MAX).unwrap_or(&output);
-            let words = String::from_utf8_lossy(shown).trim().to_owned();
-            Err(if words.is_empty() {
-                format!("command exited with {code}")
-            } else {
-                words
-            })
-        }
-        Ok(ExecOutcome::TimedOut) => Err(format!(
-            "command {:?} timed out after {}s",
-            command.join(" "),
-            limit.as_secs()
-        )),
-        Err(error) => Err(Chain(&error).to_string()),
-    }
 }
 
 /// A port by number or by the name that the container gives it.

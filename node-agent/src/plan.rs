@@ -265,7 +265,7 @@ fn remove_sandboxes(sight: &Sight) -> impl Iterator<Item = Action> {
         .map(|sandbox| Action::RemoveSandbox(sandbox.id.clone()))
 }
 
-/// Dead containers beyond those that are kept. Dead sandboxes go when they are replaced.
+/// Dead containers beyond those that are kept.
 fn garbage(sight: &Sight) -> impl Iterator<Item = Action> {
     sight.containers.values().flat_map(|attempts| {
         let old = attempts.len().saturating_sub(ATTEMPTS_KEPT);

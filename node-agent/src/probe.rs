@@ -14,7 +14,7 @@ pub use board::{Endings, Hooked, Hooks, Probes};
 pub use tally::{Tally, Thresholds};
 
 use crate::events::{Events, Tone};
-use crate::handler::{Handler, Target};
+use crate::handler::{Handler, HandlerError, Target};
 use crate::memory::Verdict;
 use crate::pod::DesiredPod;
 use board::Board;
@@ -114,6 +114,11 @@ impl Prober {
         loop {
             pace.tick().await;
             let result = plan.handler.run(&self.target, plan.timeout).await;
+            // Nothing was learnt: the runtime failed, not the container.
+            if let Err(HandlerError::Unknown(why)) = &result {
+                tracing::debug!(pod = %self.pod.pod, why, "a probe could not be run");
+                continue;
+            }
             if let Err(why) = &result {
                 let message = format!("{} probe failed: {why}", purpose.word());
                 let whose = (&*self.pod, self.container.name.as_str());

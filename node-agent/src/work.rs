@@ -180,9 +180,7 @@ impl Work {
             Action::StartSandbox { attempt } => self.start_sandbox(*attempt).await,
             Action::StartContainer { name, attempt } => self.start_container(name, *attempt).await,
             Action::Stop(stops) => self.stop(stops).await,
-            Action::RemoveContainer(id) => {
-                runtime.remove_container(id).await.map_err(Stopped::Runtime)
-            }
+            Action::RemoveContainer(id) => self.remove_container(id).await,
             Action::RemoveSandbox(id) => runtime.remove_sandbox(id).await.map_err(Stopped::Runtime),
             Action::RemoveVolumes => {
                 let (volumes, uid) = (self.tools.volumes.clone(), Arc::clone(&self.pod.uid));
@@ -204,7 +202,7 @@ impl Work {
             Stopped::Failed(kind, message) => (kind, message),
             Stopped::Runtime(error) => {
                 tracing::warn!(pod = %self.pod, error = %Chain(&error), "step failed; will retry");
-                return false;
+                return self.stays() && matches!(action, Action::RemoveSandbox(_));
             }
             Stopped::Retry(why) => {
                 tracing::warn!(pod = %self.pod, error = why, "step failed; will retry");
@@ -251,6 +249,12 @@ impl Work {
         desired
             .part(name)
             .is_some_and(|part| part.role == Role::Main)
+    }
+
+    /// Whether the pod is to go on, which a sandbox that cannot be removed must not prevent.
+    fn stays(&self) -> bool {
+        let pod = self.desired.as_ref();
+        pod.is_some_and(|pod| pod.deletion.is_none())
     }
 
     fn keep(&self, name: &Arc<str>, kind: FailureKind, message: &str) {

@@ -37,11 +37,18 @@ pub(super) fn containers(world: &World<'_>, pod: &DesiredPod, sight: &Sight) -> 
         plan: PodPlan::default(),
     };
     starter.clear_lost();
-    if sandbox.is_some() || starter.start_sandbox() {
-        if starter.inits() == Line::Moves {
-            starter.mains();
-        }
-        starter.remove_old_sandboxes();
+    if sandbox.is_some() {
+        starter.start_containers();
+        starter.remove_sandboxes(|id| Some(id) != sandbox);
+        return starter.plan;
+    }
+    // One is left behind by each start that fails. The newest stays until another one runs: its
+    // number says which attempt is next.
+    let newest = sight.sandboxes.last().map(|sandbox| &sandbox.id);
+    starter.remove_sandboxes(|id| Some(id) != newest);
+    if starter.start_sandbox() {
+        starter.start_containers();
+        starter.remove_sandboxes(|id| Some(id) == newest);
     }
     starter.plan
 }
@@ -73,15 +80,16 @@ impl<'a> Starter<'a> {
         true
     }
 
-    fn remove_old_sandboxes(&mut self) {
-        let old = self
-            .sight
-            .sandboxes
-            .iter()
-            .filter(|sandbox| Some(&sandbox.id) != self.sandbox);
-        self.plan
-            .actions
-            .extend(old.map(|sandbox| Action::RemoveSandbox(sandbox.id.clone())));
+    fn remove_sandboxes(&mut self, is_old: impl Fn(&SandboxId) -> bool) {
+        let ids = self.sight.sandboxes.iter().map(|sandbox| &sandbox.id);
+        let old = ids.filter(|id| is_old(id)).cloned();
+        self.plan.actions.extend(old.map(Action::RemoveSandbox));
+    }
+
+    fn start_containers(&mut self) {
+        if self.inits() == Line::Moves {
+            self.mains();
+        }
     }
 
     /// Init containers and sidecars, one after the other.

@@ -282,6 +282,7 @@ fn pods_are_brought_to_running() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn lost_sandboxes_are_replaced() {
     let cases = [
         (
@@ -332,6 +333,27 @@ fn lost_sandboxes_are_replaced() {
             "a",
             "sb0 sb1 a0+",
             "~sb0",
+        ),
+        (
+            "what failed starts left goes first, but for the newest",
+            "Always",
+            "a",
+            "sb0! a0=137 sb1! sb2!",
+            "~sb0 ~sb1 +sb3 +a1 ~sb2",
+        ),
+        (
+            "and only when nothing runs in it",
+            "Always",
+            "a",
+            "sb0! a0+ sb1!",
+            "-a0 ~sb0 +sb2 +a1 ~sb1",
+        ),
+        (
+            "one that runs is older than one that failed",
+            "Always",
+            "a",
+            "sb0 a0+ sb1!",
+            "~sb1",
         ),
     ];
     for (name, policy, parts, exists, expected) in cases {
@@ -514,6 +536,7 @@ fn probes_and_new_images_end_containers() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn failed_starts_wait_their_turn() {
     let failures = |container: &str, seconds_ago| {
         let mut failures = Failures::default();
@@ -540,6 +563,24 @@ fn failed_starts_wait_their_turn() {
             "+a0 +b0",
         ),
         ("a failed sandbox holds all", failures("", 1), "", ""),
+        (
+            "the newest that failed keeps the count meanwhile",
+            failures("", 1),
+            "sb0!",
+            "",
+        ),
+        (
+            "those before it go",
+            failures("", 1),
+            "sb0! a0=137 sb1! sb2!",
+            "~sb0 ~sb1",
+        ),
+        (
+            "then the count goes on",
+            failures("", 10),
+            "sb2!",
+            "+sb3 +a0 +b0 ~sb2",
+        ),
         (
             "a failure in the future is a clock set back",
             failures("a", -3600),

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::network::NetworkState;
 use crate::runtime::simulated::{Fault, Images, Program};
-use crate::runtime::{ExecOutcome, Step};
+use crate::runtime::{ExecOutcome, Runtime as _, Step};
 use rig::{Rig, pod};
 
 fn exit(code: i64, log: &str) -> Program {
@@ -64,6 +65,8 @@ async fn a_crash_loop_is_slow_and_speaks() {
     // The third start comes ten seconds after the second end, the fourth twenty after that.
     rig.after(Duration::from_secs(25)).await;
     assert_eq!(rig.sim.calls(Step::StartContainer), 3);
+    // What the first one left went with it.
+    assert_eq!(rig.message_files("web"), ["a-1", "a-2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,6 +245,44 @@ async fn a_lost_sandbox_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_without_a_range_says_why_a_pod_waits() {
+    let rig = Rig::new(Images::All);
+    rig.network.send_replace(NetworkState::default());
+    rig.resolver.send_replace(None);
+    rig.apply(pod("web", json!([{"name": "a", "image": "shop:1"}])));
+    rig.until_event("NetworkNotReady", "not yet given this node a range")
+        .await;
+    rig.network.send_replace(rig::network());
+    rig.resolver.send_replace(Some(rig::resolver()));
+    rig.until_status("web", "Running", |_| true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sandboxes_that_fail_do_not_pile_up() {
+    let rig = Rig::new(Images::All);
+    let fault = || Fault::Refused("no space left on device".into());
+    for _ in 0..3 {
+        rig.sim.fail_next(Step::StartSandbox, fault());
+    }
+    rig.sim.fail_next(Step::RemoveSandbox, fault());
+    rig.apply(pod("web", json!([{"name": "a", "image": "shop:1"}])));
+    rig.until("the third try", || rig.sim.calls(Step::CreateSandbox) == 3)
+        .await;
+    rig.until("the first two are removed, one at the second try", || {
+        rig.sim.calls(Step::RemoveSandbox) == 3
+    })
+    .await;
+    assert_eq!(rig.sim.calls(Step::CreateSandbox), 3);
+    rig.until_status("web", "Running", |_| true).await;
+    rig.until("the third is removed", || {
+        rig.sim.calls(Step::RemoveSandbox) == 4
+    })
+    .await;
+    let left = rig.sim.list().await.unwrap().sandboxes;
+    assert!(left.len() == 1 && left[0].attempt == 3, "{left:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_liveness_probe_restarts_its_container() {
     let rig = Rig::new(Images::All);
     let failed = ExecOutcome::Exited {
@@ -265,6 +306,31 @@ async fn a_failing_liveness_probe_restarts_its_container() {
         status["containerStatuses"][0]["restartCount"] == 1
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_cannot_be_asked_fails_no_probe() {
+    for fault in [Fault::Unreachable, Fault::TimedOut] {
+        let rig = Rig::new(Images::All);
+        for _ in 0..5 {
+            rig.sim.fail_next(Step::Exec, fault.clone());
+        }
+        let probe = json!({
+            "exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1,
+        });
+        let container = json!({
+            "name": "a", "image": "shop:1", "livenessProbe": probe, "readinessProbe": probe,
+        });
+        rig.apply(pod("web", json!([container])));
+        rig.until("probes go on", || rig.sim.calls(Step::Exec) > 10)
+            .await;
+        rig.until_status("web", "Running", |status| {
+            let container = &status["containerStatuses"][0];
+            container["restartCount"] == 0 && container["ready"] == true
+        })
+        .await;
+        assert!(!rig.has_event("Unhealthy"), "{fault:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

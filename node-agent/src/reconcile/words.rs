@@ -1,6 +1,7 @@
 //! The last words of containers that died: their termination message, or the last lines of their
 //! log. Read once per death, for the pod's status and for the event that people look at first.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use skiff_api::Millis;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
 
 use crate::desired::Desired;
 use crate::events::Tone;
@@ -23,7 +26,7 @@ const LINES: u64 = 5;
 /// Bytes that are kept; Kubernetes keeps 2048 of a log.
 const BYTES_MAX: usize = 2048;
 
-/// A log that takes longer to read is gone without: the pass waits for it.
+/// A file or log that takes longer to read is gone without: the pass waits for it.
 const TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Deaths looked at in one pass; the rest has to wait for the next.
@@ -69,7 +72,8 @@ async fn read(tools: &Tools, container: &ObservedContainer) -> Arc<str> {
     let file = tools
         .volumes
         .message_file(&id.pod.uid, &id.name, id.attempt);
-    let left = message(file).await;
+    let left = tokio::time::timeout(TIME_MAX, message(file)).await;
+    let left = left.ok().and_then(Result::ok).unwrap_or_default();
     if !left.is_empty() || exit_code(container) == Some(0) {
         return left.into();
     }
@@ -77,11 +81,13 @@ async fn read(tools: &Tools, container: &ObservedContainer) -> Arc<str> {
     tail.unwrap_or_default().into()
 }
 
-/// What the container left in its termination message file.
-async fn message(path: PathBuf) -> String {
-    let bytes = tokio::fs::read(path).await.unwrap_or_default();
-    let kept = bytes.get(..BYTES_MAX).unwrap_or(&bytes);
-    String::from_utf8_lossy(kept).trim_end().to_owned()
+/// What the container left in its termination message file. It decides how long that is, so no
+/// more is read than is kept.
+async fn message(path: PathBuf) -> io::Result<String> {
+    let mut kept = Vec::new();
+    let mut file = File::open(path).await?.take(BYTES_MAX as u64);
+    file.read_to_end(&mut kept).await?;
+    Ok(String::from_utf8_lossy(&kept).trim_end().to_owned())
 }
 
 async fn tail(runtime: &dyn Runtime, id: &ContainerId) -> String {
@@ -141,4 +147,33 @@ fn tell(
     tools
         .events
         .container((pod, &id.name), Tone::Warning, "BackOff", message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_is_cut_however_large_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let cases = [
+            // name, text, length of the file, what is kept
+            ("a short one", "done\n".to_owned(), 5, "done".to_owned()),
+            ("none", String::new(), 0, String::new()),
+            (
+                "a file larger than the memory",
+                "x".repeat(BYTES_MAX + 1),
+                1 << 42,
+                "x".repeat(BYTES_MAX),
+            ),
+        ];
+        for (name, text, length, expected) in cases {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            let file = std::fs::File::options().write(true).open(&path);
+            file.and_then(|file| file.set_len(length)).expect("sparse");
+            assert_eq!(message(path).await.expect("read"), expected, "{name}");
+        }
+        assert!(message(dir.path().join("missing")).await.is_err());
+    }
 }

@@ -44,11 +44,12 @@ impl Work {
             return Err(Stopped::Failed(FailureKind::Unsupported, message));
         }
         self.tools.make_volumes(&pod).await?;
-        self.tools.write_resolv_conf(&pod, Existing::Renew).await?;
         let spec = blueprint::sandbox(&pod, attempt);
         if !spec.host_network {
             self.network().await?;
         }
+        // After that: the file names the node's resolver, which is on the network.
+        self.tools.write_resolv_conf(&pod, Existing::Renew).await?;
         let permit = self.tools.starts.acquire().await;
         let made = self.tools.runtime.run_sandbox(&spec).await;
         drop(permit);

@@ -1,6 +1,7 @@
-//! The step that ends containers: hook, signal, patience, kill. Nothing here can make a container
-//! live longer than its grace.
+//! The steps that end containers (hook, signal, patience, kill) and that remove them. Nothing here
+//! can make a container live longer than its grace.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::{Stopped, Work};
 use crate::events::Tone;
 use crate::handler::{Handler, Target};
 use crate::plan::{Stop, Why};
+use crate::runtime::ContainerId;
 
 /// What is left after a hook has used up the grace. Kubernetes'.
 const GRACE_MIN: Duration = Duration::from_secs(2);
@@ -21,6 +23,28 @@ impl Work {
         let left = self.leave(stops).boxed().shared();
         let all = join_all(stops.iter().map(|stop| self.stop_one(stop, left.clone()))).await;
         all.into_iter().collect()
+    }
+
+    /// Removes a container, and the file with its last message: it may be large, and the pod's
+    /// directory stays for as long as the pod does.
+    pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<(), Stopped> {
+        let removed = self.tools.runtime.remove_container(id).await;
+        removed.map_err(Stopped::Runtime)?;
+        let Some(found) = self.sight.by_id(id) else {
+            return Ok(());
+        };
+        let (name, attempt) = (&found.container.name, found.container.attempt);
+        let file = self
+            .tools
+            .volumes
+            .message_file(&self.pod.uid, name, attempt);
+        match tokio::fs::remove_file(&file).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::warn!(pod = %self.pod, file = %file.display(), %error, "file stays");
+            }
+            Err(_) | Ok(()) => {}
+        }
+        Ok(())
     }
 
     /// Hooks run while the pod is still sent something, signals come only then.

@@ -21,6 +21,7 @@ use crate::network::{Enforcement, Isolation, NetworkState};
 use crate::pod::DesiredPod;
 use crate::probe::Probes;
 use crate::reconcile::{EngineState, Reconciler, View};
+use crate::resolver::ClusterDns;
 use crate::runtime::simulated::{Images, SimRuntime};
 use crate::runtime::{NodeNetwork, PodRef, Runtime};
 use crate::servers::{Answer, Presence, Servers};
@@ -157,7 +158,7 @@ impl Servers for FakeServers {
 }
 
 /// A pod network that is ready: the one that the simulated engine begins with.
-fn network() -> NetworkState {
+pub(super) fn network() -> NetworkState {
     let subnet = "10.244.0.0/16".parse().unwrap();
     NetworkState {
         range: Some(subnet),
@@ -171,6 +172,14 @@ fn network() -> NetworkState {
     }
 }
 
+/// The node's resolver on that network.
+pub(super) fn resolver() -> ClusterDns {
+    ClusterDns {
+        address: [10, 42, 0, 1].into(),
+        domain: "cluster.local".into(),
+    }
+}
+
 /// All of it.
 pub(super) struct Rig {
     pub(super) sim: Arc<SimRuntime>,
@@ -178,6 +187,7 @@ pub(super) struct Rig {
     dir: tempfile::TempDir,
     clock: crate::work::Clock,
     pub(super) network: watch::Sender<NetworkState>,
+    pub(super) resolver: watch::Sender<Option<ClusterDns>>,
     isolation: Isolation,
     /// What the keeper of the packet rules would do.
     pub(super) enforcement: Enforcement,
@@ -199,6 +209,7 @@ impl Rig {
             dir: tempfile::tempdir().unwrap(),
             clock: Arc::new(clock),
             network: watch::Sender::new(network()),
+            resolver: watch::Sender::new(Some(resolver())),
             isolation,
             enforcement,
             engine: watch::channel(None).1,
@@ -223,10 +234,6 @@ impl Rig {
         };
         let mut synced = skiff_network::Catalog::default();
         synced.synced = true;
-        let resolver = crate::resolver::ClusterDns {
-            address: [10, 42, 0, 1].into(),
-            domain: "cluster.local".into(),
-        };
         let probes = Probes::new(Arc::clone(&runtime), events.clone(), Arc::clone(&wake));
         let tools = Tools {
             runtime: Arc::clone(&runtime),
@@ -240,7 +247,7 @@ impl Rig {
             hooks: probes.hooks(),
             catalog: watch::channel(Arc::new(synced)).1,
             names: crate::work::Names {
-                cluster: watch::channel(Some(resolver)).1,
+                cluster: self.resolver.subscribe(),
                 host_file: self.dir.path().join("resolv.conf"),
             },
             clock: Arc::clone(&self.clock),
@@ -357,6 +364,21 @@ impl Rig {
                 .any(|(found, message)| found == reason && message.contains(words))
         })
         .await;
+    }
+
+    /// The files with the last messages of a pod's containers.
+    pub(super) fn message_files(&self, name: &str) -> Vec<String> {
+        let dir = Volumes::new(self.dir.path()).message_file(&format!("uid-{name}"), "a", 0);
+        let files = std::fs::read_dir(dir.parent().unwrap()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn has_event(&self, reason: &str) -> bool {
+        let events = self.servers.events.lock().unwrap();
+        events.iter().any(|(found, _)| found == reason)
     }
 
     pub(super) async fn until_nothing_exists(&self) {

@@ -4,14 +4,18 @@
 //! inspection of each. A container moves only from created to running to exited, so the answer is
 //! kept per container and state: a settled node costs one call per pass.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+mod read;
+#[cfg(test)]
+mod tests;
+mod unread;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{ContainerState as EngineState, ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerState as EngineState, ContainerSummary};
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use skiff_api::Millis;
@@ -23,9 +27,14 @@ use crate::runtime::{
     Container, ContainerId, ContainerState, Observed, ObservedContainer, ObservedSandbox,
     RuntimeError, SandboxId, Step, Wake,
 };
+use read::{ip, network_mode, phase, state};
+use unread::Unread;
 
 /// The Engine lists a thousand containers in well under a second unless it is starved.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// An inspection takes milliseconds; of a container that the Engine has locked up it never ends, and
+/// the others wait for it.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inspections under way at once; each is a short read of the Engine's memory.
 const INSPECTIONS: usize = 8;
 
@@ -42,6 +51,7 @@ enum Phase {
 pub(super) struct Details {
     // A std mutex: held for reading or replacing the map, never across an await.
     known: Mutex<HashMap<Arc<str>, Detail>>,
+    unread: Unread,
     exits: Exits,
 }
 
@@ -53,6 +63,9 @@ struct Detail {
     /// While its process is watched.
     _watched: Option<Arc<Watched>>,
 }
+
+/// What is shown of a container, and what is remembered of it.
+type Seen = (ContainerState, Option<Detail>);
 
 /// A container of the list whose state is still to be found.
 struct Listed {
@@ -140,36 +153,55 @@ impl Details {
         docker: &Docker,
         listed: Vec<Listed>,
     ) -> Result<Vec<ObservedContainer>, RuntimeError> {
+        let ids: HashSet<_> = listed.iter().map(|listed| Arc::clone(&listed.id)).collect();
         // It stays as it is until the end: a list may fail, and two may be under way.
         let known = self.lock().clone();
         let found: Vec<_> = stream::iter(listed)
             .map(|listed| async {
-                let known = known
-                    .get(&listed.id)
-                    .filter(|known| known.phase == listed.phase);
-                let detail = match known {
-                    Some(known) => Some(known.clone()),
-                    None => self.detail(docker, &listed).await?,
-                };
-                Ok::<_, RuntimeError>(detail.map(|detail| (listed, detail)))
+                let seen = self.look(docker, &listed, known.get(&listed.id)).await?;
+                Ok::<_, RuntimeError>(seen.map(|seen| (listed, seen)))
             })
             .buffered(INSPECTIONS)
             .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_collect()
             .await?;
-        let known = found
-            .iter()
-            .map(|(listed, detail)| (Arc::clone(&listed.id), detail.clone()))
-            .collect();
-        *self.lock() = known;
+        let known = found.iter().filter_map(|(listed, (_, detail))| {
+            let detail = detail.clone()?;
+            Some((Arc::clone(&listed.id), detail))
+        });
+        *self.lock() = known.collect();
+        self.unread.retain(&ids);
         Ok(found
             .into_iter()
-            .map(|(listed, detail)| listed.in_state(detail.state))
+            .map(|(listed, (state, _))| listed.in_state(state))
             .collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Detail>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says in which state a container is; `None` if it has been removed since it was listed. Only
+    /// an Engine that is away is a failure: one that is there lists the others.
+    async fn look(
+        &self,
+        docker: &Docker,
+        listed: &Listed,
+        known: Option<&Detail>,
+    ) -> Result<Option<Seen>, RuntimeError> {
+        if let Some(known) = known.filter(|known| known.phase == listed.phase) {
+            return Ok(Some((known.state.clone(), Some(known.clone()))));
+        }
+        if self.unread.is_due(listed) {
+            match self.detail(docker, listed).await {
+                Ok(found) => return Ok(found.map(|found| (found.state.clone(), Some(found)))),
+                Err(error @ RuntimeError::Unreachable { .. }) => return Err(error),
+                Err(error) => self.unread.note(listed, &error),
+            }
+        }
+        // What is remembered stays: it holds for the phase before.
+        let before = known.map(|known| &known.state);
+        Ok(Some((self.unread.stand_in(listed, before), known.cloned())))
     }
 
     /// Looks at a container; `None` if it has been removed since it was listed.
@@ -236,98 +268,6 @@ async fn inspect(docker: &Docker, id: &str) -> Result<Option<EngineState>, Runti
             other => other.map(Some),
         }
     };
-    let found = within(Step::List, Subject::Existing(id), LIST_TIMEOUT, call).await?;
+    let found = within(Step::List, Subject::Existing(id), INSPECT_TIMEOUT, call).await?;
     Ok(found.map(|found| found.state.unwrap_or_default()))
-}
-
-fn state(state: EngineState) -> ContainerState {
-    let at = |text: &Option<String>| text.as_deref().and_then(Millis::parse);
-    let started_at = at(&state.started_at);
-    if state.running == Some(true) {
-        return ContainerState::Running {
-            started_at: started_at.unwrap_or_default(),
-        };
-    }
-    // The Engine writes the year 1 for "never".
-    let finished_at = at(&state.finished_at)
-        .filter(|at| at.0 > 0)
-        .unwrap_or_default();
-    // Of a container that ends at once it may notice the end a few milliseconds before the start.
-    let started_at = started_at
-        .filter(|at| at.0 > 0)
-        .map_or(finished_at, |at| at.min(finished_at));
-    ContainerState::Exited {
-        code: state.exit_code.unwrap_or_default(),
-        oom_killed: state.oom_killed.unwrap_or_default(),
-        started_at,
-        finished_at,
-        error: state.error.unwrap_or_default().into(),
-    }
-}
-
-fn phase(state: Option<ContainerSummaryStateEnum>) -> Phase {
-    use ContainerSummaryStateEnum as Engine;
-    match state {
-        None | Some(Engine::EMPTY | Engine::CREATED) => Phase::Created,
-        Some(Engine::RUNNING | Engine::PAUSED | Engine::RESTARTING | Engine::STOPPING) => {
-            Phase::Running
-        }
-        Some(Engine::EXITED | Engine::DEAD | Engine::REMOVING) => Phase::Exited,
-    }
-}
-
-fn network_mode(summary: &ContainerSummary) -> Option<&str> {
-    summary.host_config.as_ref()?.network_mode.as_deref()
-}
-
-fn ip(summary: &ContainerSummary) -> Option<IpAddr> {
-    let networks = summary.network_settings.as_ref()?.networks.as_ref()?;
-    networks
-        .values()
-        .find_map(|network| network.ip_address.as_ref()?.parse().ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_is_read_with_all_its_oddities() {
-        let never = "0001-01-01T00:00:00Z";
-        let cases = [
-            // name, started, finished, read as
-            (
-                "plain",
-                "1970-01-01T00:00:01Z",
-                "1970-01-01T00:00:02.5Z",
-                (1000, 2500),
-            ),
-            (
-                "noticed late",
-                "1970-01-01T00:00:01.007Z",
-                "1970-01-01T00:00:01Z",
-                (1000, 1000),
-            ),
-            ("never started", never, "1970-01-01T00:00:02Z", (2000, 2000)),
-            ("never anything", never, never, (0, 0)),
-        ];
-        for (name, started, finished, (started_at, finished_at)) in cases {
-            let engine = EngineState {
-                running: Some(false),
-                exit_code: Some(137),
-                oom_killed: Some(true),
-                started_at: Some(started.to_owned()),
-                finished_at: Some(finished.to_owned()),
-                ..EngineState::default()
-            };
-            let expected = ContainerState::Exited {
-                code: 137,
-                oom_killed: true,
-                started_at: Millis(started_at),
-                finished_at: Millis(finished_at),
-                error: "".into(),
-            };
-            assert_eq!(state(engine), expected, "{name}");
-        }
-    }
 }

@@ -113,12 +113,14 @@ pub(super) async fn exec(
         cmd: Some(spec.command.clone()),
         ..CreateExecOptions::default()
     };
+    // The Engine answers both calls before the command runs: a late answer is not the command's.
+    let limit = spec.timeout.min(EXEC_CALL_TIMEOUT);
     let create = docker.create_exec(&id.0, request);
-    let exec = within(Step::Exec, subject, EXEC_CALL_TIMEOUT, create)
-        .await?
-        .id;
+    let exec = within(Step::Exec, subject, limit, create).await?.id;
+    let start = docker.start_exec(&exec, None);
+    let started = within(Step::Exec, subject, limit, start).await?;
     let run = async {
-        match docker.start_exec(&exec, None).await? {
+        match started {
             StartExecResults::Attached {
                 output,
                 input: _input,
